@@ -1,0 +1,58 @@
+"""Engine settings, resolved once into one frozen object.
+
+Owns: the numbers the engine runs with. Must not know: Redis, HTTP, jobs, command-line flags.
+"""
+
+from dataclasses import dataclass
+
+__all__ = ["CacheConfig", "EngineConfig", "ModelConfig", "SchedulerConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """Which checkpoint runs, and as what.
+
+    `model` is a folder, a hub id, or "demo". `dtype` is "auto" (what the checkpoint says),
+    "float32", "bfloat16" or "float16". `device` is "auto", "cpu", "cuda" or "cuda:1".
+    `max_model_len` is the context limit in tokens (prompt + output); None takes the checkpoint's.
+    """
+
+    model: str = "demo"
+    revision: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+    max_model_len: int | None = None
+    chat_template: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheConfig:
+    """The paged KV cache. `num_blocks` None means: sized from free memory.
+
+    `gpu_memory_utilization` is the share of the device's memory the process may use in all;
+    `kv_cache_memory_bytes` sets the size of the KV cache alone and wins over it.
+    """
+
+    block_size: int = 16
+    num_blocks: int | None = None
+    gpu_memory_utilization: float = 0.9
+    kv_cache_memory_bytes: int | None = None
+    enable_prefix_caching: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerConfig:
+    """The bounds of one step: how many requests run, how many tokens are computed."""
+
+    max_num_seqs: int = 256
+    max_num_batched_tokens: int = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """Everything the engine is built from; `seed` seeds requests that bring none."""
+
+    model: ModelConfig = ModelConfig()
+    cache: CacheConfig = CacheConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    seed: int = 0
