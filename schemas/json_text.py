@@ -1,0 +1,59 @@
+"""JSON text in and out, strictly.
+
+Owns: the one parser for every byte that comes from outside, and the canonical form that request
+hashes are taken over. Must not know: what the JSON means.
+
+The parser is jiter (pydantic-core's): UTF-8 only, at most 200 levels deep, integers of at most
+4,300 digits, no lone surrogates, no NaN; of duplicate keys the last wins. It reads `1e999` as an
+infinity, which JSON does not have, so that is looked for afterwards.
+"""
+
+import json
+from typing import Any
+
+from pydantic_core import from_json
+
+__all__ = ["canonical_json", "parse_json"]
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def parse_json(data: bytes) -> Any:
+    """The value of one JSON text. Raises ValueError, and nothing else, with a short reason."""
+    if data.startswith(_BYTE_ORDER_MARK):
+        raise ValueError("the text starts with a byte order mark")
+    value = from_json(data, allow_inf_nan=False)
+    if _has_infinity(value):
+        raise ValueError("a number is too large for a 64-bit float")
+    return value
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one spelling of a JSON value: sorted keys, no spaces, UTF-8.
+
+    Raises ValueError for NaN, infinities and lone surrogates.
+    """
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode()
+
+
+def _has_infinity(value: Any) -> bool:
+    """Recursion is safe here: the parser bounds the depth. Exact types: the parser makes no
+    others, and this is on the path of every line.
+    """
+    kind = type(value)
+    if kind is float:
+        return bool(value - value != 0.0)
+    if kind is dict:
+        children = value.values()
+    elif kind is list:
+        children = value
+    else:
+        return False
+    for child in children:
+        kind = type(child)
+        if kind is not str and kind is not int and _has_infinity(child):
+            return True
+    return False

@@ -1,0 +1,90 @@
+"""What a chat template is given: a request's messages and tools as plain objects.
+
+Owns: the step from the wire's shapes to those that templates are written for. Must not know:
+templates, tokenizers. Works on the client's own objects, so that keys keep their order (templates
+print tools, and some calls, as JSON), and never changes them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from schemas.json_text import parse_json
+
+__all__ = ["template_message", "template_tool"]
+
+_LEFT_OUT = frozenset(
+    ("content", "refusal", "audio", "annotations", "function_call", "reasoning_content")
+)
+_PART_SEPARATOR = "\n"
+
+
+def template_message(message: Mapping[str, Any], *, keep_parts: bool = False) -> dict[str, Any]:
+    """One validated message, ready for a template.
+
+    Content is always there: absent or null becomes "", text parts are joined by line ends (or
+    kept as a list of text parts with `keep_parts`, for templates that walk over them). A refusal
+    is what the assistant said. Arguments of calls become objects. Deprecated function messages
+    become tool messages. Reasoning goes by both its names. `developer` stays as it is.
+    """
+    result = {
+        key: value for key, value in message.items() if value is not None and key not in _LEFT_OUT
+    }
+    result["content"] = _content(message, keep_parts)
+    if result["role"] == "function":
+        result["role"] = "tool"
+    calls = message.get("tool_calls")
+    if calls is None and message.get("function_call") is not None:
+        calls = [{"type": "function", "function": message["function_call"]}]
+    if calls is not None:
+        result["tool_calls"] = [_call(call) for call in calls]
+    reasoning = message.get("reasoning") or message.get("reasoning_content")
+    if reasoning:
+        result["reasoning"] = result["reasoning_content"] = reasoning
+    return result
+
+
+def template_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """One validated tool as the client wrote it, without keys that are null."""
+    result = _present(tool)
+    if "function" in result:
+        result["function"] = _present(tool["function"])
+    return result
+
+
+def _content(message: Mapping[str, Any], keep_parts: bool) -> str | list[dict[str, str]]:
+    content = message.get("content") or message.get("refusal") or ""
+    if isinstance(content, str):
+        return content
+    texts = _texts(content)
+    if keep_parts:
+        return [{"type": "text", "text": text} for text in texts]
+    return _PART_SEPARATOR.join(texts)
+
+
+def _texts(parts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Text and refusal parts; others have been refused (supported.py)."""
+    return [part[part["type"]] for part in parts if part["type"] in ("text", "refusal")]
+
+
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    result = _present(call)
+    if "function" in result:
+        function = _present(call["function"])
+        function["arguments"] = _arguments(function["arguments"])
+        result["function"] = function
+    return result
+
+
+def _arguments(text: str) -> dict[str, Any] | str:
+    """The object that the text spells; {} for no text; the text itself if it spells none."""
+    if not text.strip():
+        return {}
+    try:
+        value = parse_json(text.encode())
+    except ValueError:
+        return text
+    return value if isinstance(value, dict) else text
+
+
+def _present(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if value is not None}
