@@ -1,0 +1,33 @@
+"""Writing new keys and values into the paged cache: the contract of the op "write_kv".
+
+Must not know: requests, who owns a block.
+"""
+
+from typing import Protocol
+
+from torch import Tensor
+
+__all__ = ["WriteKV"]
+
+
+class WriteKV(Protocol):
+    """The callable of the op "write_kv"."""
+
+    def __call__(
+        self,
+        key: Tensor,
+        value: Tensor,
+        key_cache: Tensor,
+        value_cache: Tensor,
+        slot_mapping: Tensor,
+    ) -> None:
+        """Write one step's keys and values to their slots, in the caches' dtype.
+
+        key:          [T, Hkv, Dk]; last dimension contiguous.
+        value:        [T, Hkv, Dv].
+        key_cache:    [N, B, Hkv, Dk], modified.
+        value_cache:  [N, B, Hkv, Dv], modified.
+        slot_mapping: [T] int64: block * B + offset of each token; a negative slot skips its token
+                      (padding). No slot occurs twice.
+        """
+        ...

@@ -1,0 +1,21 @@
+"""Writing keys and values, spelled out. Owns: the reference on any device."""
+
+from torch import Tensor
+
+__all__ = ["write_kv"]
+
+
+def write_kv(
+    key: Tensor,
+    value: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    slot_mapping: Tensor,
+) -> None:
+    """See `kernels.kv_cache.WriteKV`."""
+    block_size = key_cache.shape[1]
+    is_wanted = slot_mapping >= 0
+    slots = slot_mapping[is_wanted]
+    blocks, offsets = slots // block_size, slots % block_size
+    key_cache[blocks, offsets] = key[is_wanted].to(key_cache.dtype)
+    value_cache[blocks, offsets] = value[is_wanted].to(value_cache.dtype)

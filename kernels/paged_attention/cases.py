@@ -1,0 +1,136 @@
+"""Shapes for paged attention, with inputs made from them: for tests and for the benchmark.
+
+Owns: cases, tolerances, inputs. Must not know: implementations.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kernels.tolerance import REDUCTION
+
+__all__ = ["CASES", "TOLERANCES", "PagedAttentionCase", "PagedAttentionInputs"]
+
+TOLERANCES = REDUCTION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagedAttentionInputs:
+    """The arguments of one call, `PagedAttention`'s."""
+
+    query: Tensor
+    key_cache: Tensor
+    value_cache: Tensor
+    block_table: Tensor
+    cu_seqlens_q: Tensor
+    seq_lens: Tensor
+    scale: float
+    sliding_window: int | None
+    softcap: float | None
+    sinks: Tensor | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagedAttentionCase:
+    """One step: `rows` are pairs (new tokens, tokens after the step)."""
+
+    name: str
+    rows: tuple[tuple[int, int], ...]
+    num_heads: int = 4
+    num_kv_heads: int = 2
+    key_dim: int = 16
+    value_dim: int = 16
+    block_size: int = 16
+    sliding_window: int | None = None
+    softcap: float | None = None
+    has_sinks: bool = False
+
+    def make_inputs(
+        self, dtype: torch.dtype, device: str = "cpu", seed: int = 0
+    ) -> PagedAttentionInputs:
+        """Random inputs. Blocks are handed out in random order; every slot that no row may read,
+        and one block that no row owns, holds NaN; unused entries of the block table point there.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        blocks_per_row = [-(-seq_len // self.block_size) for _, seq_len in self.rows]
+        num_blocks = sum(blocks_per_row) + 1
+        order = torch.randperm(num_blocks, generator=generator).int()
+        poisoned = int(order[-1])
+        block_table = torch.full(
+            (len(self.rows), max(blocks_per_row, default=0) + 1), poisoned, dtype=torch.int32
+        )
+        shape = (num_blocks, self.block_size, self.num_kv_heads)
+        key_cache = torch.full((*shape, self.key_dim), float("nan"), dtype=dtype)
+        value_cache = torch.full((*shape, self.value_dim), float("nan"), dtype=dtype)
+        taken = 0
+        for row, (_, seq_len) in enumerate(self.rows):
+            blocks = order[taken : taken + blocks_per_row[row]]
+            taken += len(blocks)
+            block_table[row, : len(blocks)] = blocks
+            positions = torch.arange(seq_len)
+            slots = (blocks[positions // self.block_size], positions % self.block_size)
+            for cache in (key_cache, value_cache):
+                values = torch.randn(seq_len, *cache.shape[2:], generator=generator)
+                cache[slots] = values.to(dtype)
+        lengths = torch.tensor(self.rows, dtype=torch.int32).view(-1, 2)
+        query = torch.randn(
+            int(lengths[:, 0].sum()), self.num_heads, self.key_dim, generator=generator
+        )
+        cu_seqlens_q = torch.zeros(len(self.rows) + 1, dtype=torch.int32)
+        cu_seqlens_q[1:] = lengths[:, 0].cumsum(0)
+        sinks = torch.randn(self.num_heads, generator=generator) if self.has_sinks else None
+        return PagedAttentionInputs(
+            query=query.to(dtype).to(device),
+            key_cache=key_cache.to(device),
+            value_cache=value_cache.to(device),
+            block_table=block_table.to(device),
+            cu_seqlens_q=cu_seqlens_q.to(device),
+            seq_lens=lengths[:, 1].contiguous().to(device),
+            scale=self.key_dim**-0.5,
+            sliding_window=self.sliding_window,
+            softcap=self.softcap,
+            sinks=None if sinks is None else sinks.to(dtype).to(device),
+        )
+
+
+_MIXED = ((1, 1), (1, 40), (17, 17), (5, 70), (1, 16), (64, 129), (0, 9), (2, 33))
+
+CASES = (
+    PagedAttentionCase(name="one_token", rows=((1, 1),)),
+    PagedAttentionCase(name="decode", rows=tuple((1, n) for n in (1, 15, 16, 17, 100, 257))),
+    PagedAttentionCase(name="prefill", rows=((33, 33), (128, 128), (1, 1))),
+    PagedAttentionCase(name="mixed", rows=_MIXED),
+    PagedAttentionCase(name="block_8", rows=_MIXED, block_size=8),
+    PagedAttentionCase(name="block_1", rows=_MIXED, block_size=1),
+    PagedAttentionCase(name="no_grouping", rows=_MIXED, num_heads=3, num_kv_heads=3),
+    PagedAttentionCase(name="one_kv_head", rows=_MIXED, num_heads=7, num_kv_heads=1),
+    PagedAttentionCase(name="odd_width", rows=_MIXED, key_dim=19, value_dim=19),
+    PagedAttentionCase(name="narrow_values", rows=_MIXED, key_dim=24, value_dim=12),
+    PagedAttentionCase(name="wide_values", rows=_MIXED, key_dim=8, value_dim=40),
+    PagedAttentionCase(name="window_16", rows=_MIXED, sliding_window=16),
+    PagedAttentionCase(name="window_1", rows=_MIXED, sliding_window=1),
+    PagedAttentionCase(name="window_wider", rows=_MIXED, sliding_window=4096),
+    PagedAttentionCase(name="softcap", rows=_MIXED, softcap=2.0),
+    PagedAttentionCase(name="sinks", rows=_MIXED, has_sinks=True),
+    PagedAttentionCase(
+        name="everything",
+        rows=_MIXED,
+        num_heads=6,
+        num_kv_heads=2,
+        key_dim=20,
+        value_dim=12,
+        block_size=8,
+        sliding_window=13,
+        softcap=3.0,
+        has_sinks=True,
+    ),
+    PagedAttentionCase(
+        name="real_heads",
+        rows=((1, 300), (40, 200)),
+        num_heads=16,
+        num_kv_heads=8,
+        key_dim=128,
+        value_dim=128,
+    ),
+)
