@@ -1,0 +1,190 @@
+"""The engine's parts, built and wired.
+
+Owns: the order in which they come to be. Must not know: jobs, HTTP, the event loop (the caller
+wraps `core` into an `AsyncEngine`). transformers is imported when a model is built, not with this
+module, so that what stands in its way can be told in one sentence.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from engine.block_pool import BlockPool
+from engine.config import EngineConfig
+from engine.core import EngineCore
+from engine.device import available_memory_bytes, resolve_device, total_memory_bytes
+from engine.errors import EngineError
+from engine.executor import InProcessExecutor
+from engine.fingerprint import engine_fingerprint, model_hash
+from engine.kv_cache_manager import KVCacheManager
+from engine.memory import format_bytes
+from engine.model.generation import (
+    GenerationDefaults,
+    end_token_ids,
+    read_generation_defaults,
+)
+from engine.scheduler import Scheduler
+from kernels.errors import NameClashError
+from kernels.name_clash import check_name_clash
+from kernels.registry import available
+
+if TYPE_CHECKING:
+    from engine.chat_template import ChatTemplate
+    from engine.kv_cache import KVCache
+    from engine.model.load import LoadedModel
+    from engine.tokenizer import Tokenizer
+
+__all__ = ["EngineInfo", "EngineParts", "build_engine"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What runs. `model` is the name as it was given, `model_path` the folder it was found in.
+
+    `max_model_len` counts prompt and output tokens. `num_blocks` x `block_size` tokens of KV fit,
+    for all requests together. `eos_token_ids` end an answer unless `ignore_eos`.
+    """
+
+    model: str
+    model_path: Path
+    model_hash: str
+    fingerprint: str
+    dtype: str
+    device: str
+    max_model_len: int
+    vocab_size: int
+    num_blocks: int
+    block_size: int
+    kv_cache_bytes: int
+    eos_token_ids: frozenset[int]
+    generation_defaults: GenerationDefaults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineParts:
+    """A ready engine. Close it with `core.shutdown()`."""
+
+    core: EngineCore
+    tokenizer: "Tokenizer"
+    chat_template: "ChatTemplate"
+    info: EngineInfo
+
+
+def build_engine(config: EngineConfig) -> EngineParts:
+    """Load the model, size the cache, wire the parts. Takes seconds.
+
+    Raises EngineError, in one sentence: ModelRefusedError for what cannot run, CacheSizeError if
+    the cache cannot hold one request.
+    """
+    _check_packages()
+    from engine.chat_template import ChatTemplate, read_chat_template
+    from engine.model.load import load_model
+    from engine.model.source import resolve_model
+    from engine.self_check import check_paged_attention
+    from engine.tokenizer import load_tokenizer
+
+    name = config.model.model
+    device = resolve_device(config.model.device)
+    template = config.model.chat_template
+    template_text = read_chat_template(template) if template else None
+    folder = resolve_model(name, config.model.revision)
+    memory_before = available_memory_bytes(device)
+    loaded = load_model(config.model, folder, device)
+    check_paged_attention(loaded, name)
+    tokenizer = load_tokenizer(folder, name)
+    kv_cache = _allocate(config, loaded, memory_before)
+    identity = model_hash(folder)
+    fingerprint = engine_fingerprint(identity, loaded.dtype, device)
+    info = EngineInfo(
+        model=name,
+        model_path=folder,
+        model_hash=identity,
+        fingerprint=fingerprint,
+        dtype=str(loaded.dtype).removeprefix("torch."),
+        device=str(device),
+        max_model_len=loaded.max_model_len,
+        vocab_size=loaded.vocab_size,
+        num_blocks=kv_cache.num_blocks,
+        block_size=kv_cache.block_size,
+        kv_cache_bytes=kv_cache.num_bytes,
+        eos_token_ids=end_token_ids(folder, name, loaded.config, tokenizer.eos_token_id),
+        generation_defaults=read_generation_defaults(folder, name),
+    )
+    core = _wire(config, loaded, kv_cache, fingerprint)
+    _log.info(
+        "%s runs as %s on %s: %d tokens of context, %d of KV cache (%s); ops: %s",
+        *(name, info.dtype, info.device, info.max_model_len, info.num_blocks * info.block_size),
+        *(format_bytes(info.kv_cache_bytes), available(device)),
+    )
+    return EngineParts(
+        core=core,
+        tokenizer=tokenizer,
+        chat_template=ChatTemplate(tokenizer, template_text),
+        info=info,
+    )
+
+
+def _check_packages() -> None:
+    try:
+        check_name_clash()
+    except NameClashError as error:
+        raise EngineError(str(error)) from error
+
+
+def _allocate(config: EngineConfig, loaded: "LoadedModel", memory_before: int) -> "KVCache":
+    """The KV cache, sized for what the loaded model left."""
+    from engine.kv_cache import KVCache, MemoryBudget, num_blocks_for
+
+    layers = list(loaded.layers.values())
+    # Weights mapped from a file count as free memory until they are read: count them ourselves.
+    left = min(available_memory_bytes(loaded.device), memory_before - loaded.weight_bytes)
+    num_blocks = num_blocks_for(
+        config.cache,
+        layers,
+        memory=MemoryBudget(
+            total=total_memory_bytes(loaded.device),
+            available=left,
+            reserve=_activation_bytes(config, loaded),
+            is_host=loaded.device.type == "cpu",
+        ),
+        max_model_len=loaded.max_model_len,
+        max_num_seqs=config.scheduler.max_num_seqs,
+    )
+    return KVCache(
+        layers, num_blocks=num_blocks, block_size=config.cache.block_size, device=loaded.device
+    )
+
+
+def _activation_bytes(config: EngineConfig, loaded: "LoadedModel") -> int:
+    """A generous guess of what one full step takes besides weights and KV: a few copies of the
+    logits while sampling, and the widest layer's intermediate results.
+    """
+    logits = config.scheduler.max_num_seqs * loaded.vocab_size * 4 * torch.float32.itemsize
+    hidden = int(loaded.module.get_input_embeddings().weight.shape[1])
+    inner: int = getattr(loaded.config, "intermediate_size", None) or 4 * hidden
+    width = 8 * hidden + 3 * inner
+    return logits + config.scheduler.max_num_batched_tokens * width * torch.float32.itemsize
+
+
+def _wire(
+    config: EngineConfig, loaded: "LoadedModel", kv_cache: "KVCache", fingerprint: str
+) -> EngineCore:
+    from engine.model_runner import ModelRunner
+
+    caching = config.cache.enable_prefix_caching
+    pool = BlockPool(kv_cache.num_blocks, enable_caching=caching)
+    manager = KVCacheManager(
+        pool, kv_cache.block_size, enable_caching=caching, fingerprint=fingerprint
+    )
+    runner = ModelRunner(loaded, kv_cache, max_num_seqs=config.scheduler.max_num_seqs)
+    return EngineCore(
+        Scheduler(config.scheduler, manager, max_model_len=loaded.max_model_len),
+        InProcessExecutor(runner),
+        max_model_len=loaded.max_model_len,
+        kv_cache_usage=lambda: pool.usage,
+    )

@@ -1,0 +1,163 @@
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.detokenizer import StopStringMatcher
+from engine.tokenizer import Tokenizer, load_tokenizer
+from tests.engine.tiny_tokenizers import tiny_tokenizer
+
+TOKENIZERS = {kind: Tokenizer(tiny_tokenizer(kind)) for kind in ("byte_level", "metaspace")}
+ALPHABET = ["a", "b", " ", "\n", "é", "日", "🙂", "hello", " world", "STOP", "\ufffd"]
+
+
+@pytest.fixture(scope="module")
+def demo(demo_folder: Path) -> Tokenizer:
+    return load_tokenizer(demo_folder, "demo")
+
+
+def _feed(matcher: StopStringMatcher, token_ids: Sequence[int]) -> int | None:
+    """How many tokens it takes to stop; None if it does not."""
+    for count, token_id in enumerate(token_ids, start=1):
+        if matcher.append(token_id):
+            return count
+    return None
+
+
+def _first_stop(
+    tokenizer: Tokenizer, token_ids: list[int], stops: Sequence[str]
+) -> tuple[int, str, str] | None:
+    """(tokens, text before, stop string) found by decoding everything after each token."""
+    for count in range(1, len(token_ids) + 1):
+        text = tokenizer.decode(token_ids[:count]).rstrip("\ufffd")
+        found = [(text.find(s) + len(s), text.find(s), s) for s in stops if s in text]
+        if found:
+            _, start, stop = min(found)
+            return count, text[:start], stop
+    return None
+
+
+def _assert_as_expected(tokenizer: Tokenizer, token_ids: list[int], stops: Sequence[str]) -> None:
+    matcher = StopStringMatcher(tokenizer, stops)
+    count = _feed(matcher, token_ids)
+    expected = _first_stop(tokenizer, token_ids, stops)
+    if expected is None:
+        assert count is None
+        assert matcher.text == tokenizer.decode(token_ids)
+        assert matcher.stop_string is None
+    else:
+        assert (count, matcher.text, matcher.stop_string) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=st.lists(st.sampled_from(ALPHABET), min_size=1, max_size=25).map("".join),
+    cuts=st.lists(st.tuples(st.integers(0, 40), st.integers(1, 7)), min_size=1, max_size=4),
+    kind=st.sampled_from(sorted(TOKENIZERS)),
+)
+def test_text_is_cut_at_the_first_stop_string_wherever_tokens_end(
+    text: str, cuts: list[tuple[int, int]], kind: str
+) -> None:
+    tokenizer = TOKENIZERS[kind]
+    token_ids = tokenizer.encode_prompt(text)
+    whole = tokenizer.decode(token_ids)
+    stops = [whole[start : start + length] for start, length in cuts]
+    stops = [stop for stop in stops if stop and "\ufffd" not in stop] or ["STOP"]
+    _assert_as_expected(tokenizer, token_ids, stops)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_random_tokens_are_treated_like_any_text(data: st.DataObject) -> None:
+    """A model with random weights sends bytes that form no characters."""
+    tokenizer = TOKENIZERS["byte_level"]
+    token_ids = data.draw(st.lists(st.integers(5, len(tokenizer) - 1), min_size=1, max_size=60))
+    whole = tokenizer.decode(token_ids)
+    start = data.draw(st.integers(0, max(0, len(whole) - 1)))
+    stop = whole[start : start + data.draw(st.integers(1, 5))]
+    _assert_as_expected(tokenizer, token_ids, ["never there"])
+    if stop and "\ufffd" not in stop:
+        _assert_as_expected(tokenizer, token_ids, [stop])
+
+
+def test_the_stop_string_is_kept_when_asked_for() -> None:
+    tokenizer = TOKENIZERS["byte_level"]
+    token_ids = tokenizer.encode_prompt("hello STOP world")
+    matcher = StopStringMatcher(tokenizer, ["STOP"], include_stop_string=True)
+    _feed(matcher, token_ids)
+    assert matcher.text == "hello STOP"
+
+
+@pytest.mark.parametrize(
+    ("stops", "text", "cut"),
+    [
+        (["bcd", "c"], "abcd", "ab"),  # complete first, though the other one begins earlier
+        (["c", "abc"], "abc", ""),  # both complete at once: the longer one
+        (["zz", "b"], "abzz", "a"),
+    ],
+)
+def test_the_stop_string_that_is_complete_first_wins(stops: list[str], text: str, cut: str) -> None:
+    tokenizer = TOKENIZERS["byte_level"]
+    ids = [token_id for char in text for token_id in tokenizer.encode_prompt(char)]
+    matcher = StopStringMatcher(tokenizer, stops)
+    assert _feed(matcher, ids) is not None
+    assert matcher.text == cut
+
+
+def test_a_match_that_the_caller_did_not_want_is_passed_over() -> None:
+    tokenizer = TOKENIZERS["byte_level"]
+    matcher = StopStringMatcher(tokenizer, ["ab"])
+    ids = tokenizer.encode_prompt("xabyabz")
+    matches = [matcher.append(token_id) for token_id in ids]
+    assert matches.count(True) == 2
+    assert not matches[-1]
+    assert matcher.stop_string is None
+    assert matcher.text == "xabyabz"
+
+
+def test_special_tokens_are_shown_only_when_asked_for() -> None:
+    tokenizer = TOKENIZERS["byte_level"]
+    ids = tokenizer.encode_prompt("hello<|im_end|>")
+    assert _feed(StopStringMatcher(tokenizer, ["<|im_end|>"]), ids) is None
+    shown = StopStringMatcher(tokenizer, ["<|im_end|>"], skip_special_tokens=False)
+    assert _feed(shown, ids) == len(ids)
+    assert shown.text == "hello"
+
+
+def test_an_unfinished_character_is_shown_at_the_end_only() -> None:
+    tokenizer = TOKENIZERS["byte_level"]
+    *start, last = tokenizer.encode_prompt("a🙂")
+    matcher = StopStringMatcher(tokenizer, ["x"])
+    _feed(matcher, start)
+    assert matcher.text == tokenizer.decode(start)
+    matcher.append(last)
+    assert matcher.text == "a🙂"
+
+
+@pytest.mark.parametrize("stops", [[], [""], ["a", ""]])
+def test_empty_stop_strings_are_refused(stops: list[str]) -> None:
+    with pytest.raises(ValueError, match="empty"):
+        StopStringMatcher(TOKENIZERS["byte_level"], stops)
+
+
+@pytest.mark.parametrize("piece", ["\ufffd", "a", "🙂", " {"])
+def test_work_for_a_token_does_not_grow_with_the_text(demo: Tokenizer, piece: str) -> None:
+    """Also not for endless bytes that form no character, which greedy random models do send."""
+    token_ids = demo.encode_prompt(piece) if piece != "\ufffd" else [130]
+    assert piece != "\ufffd" or demo.decode(token_ids) == "\ufffd"
+    matcher = StopStringMatcher(demo, ["never there"])
+
+    def seconds(count: int) -> float:
+        begin = perf_counter()
+        for index in range(count):
+            matcher.append(token_ids[index % len(token_ids)])
+        return perf_counter() - begin
+
+    seconds(200)
+    early = min(seconds(200) for _ in range(5))
+    seconds(8000)
+    late = min(seconds(200) for _ in range(5))
+    assert late < 5 * early

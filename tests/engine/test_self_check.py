@@ -1,0 +1,49 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine.errors import ModelRefusedError
+from engine.self_check import check_paged_attention
+from tests.engine.tiny_engine import load_tiny
+from tests.engine.tiny_models import FAMILIES
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_models_that_run_pass(family: str, dtype: str, checkpoints: Path) -> None:
+    check_paged_attention(load_tiny(family, checkpoints, dtype), family)
+
+
+def _see_the_token_before(_: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+    """What convolutions and recurrences do: mix in something outside of attention."""
+    hidden = inputs[0]
+    return (hidden + torch.cat([torch.zeros_like(hidden[:, :1]), hidden[:, :-1]], dim=1),)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_model_that_remembers_outside_of_attention_is_refused(
+    dtype: str, checkpoints: Path
+) -> None:
+    loaded = load_tiny("llama", checkpoints, dtype)
+    loaded.module.model.layers[0].mlp.register_forward_pre_hook(_see_the_token_before)
+    with pytest.raises(
+        ModelRefusedError, match="cannot run toy: LlamaForCausalLM does not compute"
+    ):
+        check_paged_attention(loaded, "toy")
+
+
+def test_an_overflowing_model_runs_with_a_warning(
+    checkpoints: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = load_tiny("llama", checkpoints)
+    loaded.module.lm_head.weight.data[3] = float("inf")
+    check_paged_attention(loaded, "toy")
+    assert "toy: its logits overflow" in caplog.text
+
+
+def test_a_very_short_context_is_enough(checkpoints: Path) -> None:
+    from dataclasses import replace
+
+    check_paged_attention(replace(load_tiny("llama", checkpoints), max_model_len=3), "toy")
