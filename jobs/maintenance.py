@@ -1,0 +1,215 @@
+"""What must happen whether or not a worker lives.
+
+Owns: the rounds of upkeep and their order; under a lock, one process at a time does them. Must not
+know: files and sinks (`drain` is handed in), Redis commands. Each function may be called alone, at
+any time, by several processes: all of them are idempotent.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from redis.exceptions import RedisError, ResponseError
+
+from jobs.errors import JobsError
+from jobs.lock import RedisLock
+from jobs.queue import Backlog, BatchState, SweepReport
+from jobs.redis_queue import RedisQueue
+from jobs.upkeep import Upkeep
+
+__all__ = ["DrainBatch", "Gauges", "Maintenance", "MaintenanceSettings", "RestoreBatch"]
+
+_log = logging.getLogger(__name__)
+
+_CLIENT_SINK = "client"
+_REDIS_SINK = "redis"
+_MAX_CALLS_PER_BATCH = 1000
+_RENEWALS_PER_LOCK = 4
+
+DrainBatch = Callable[[str, str], Awaitable[bool]]
+"""(batch id, its sink) -> whether the outbox is empty and all of it durable. One bounded pass."""
+
+RestoreBatch = Callable[[str], Awaitable[bool]]
+"""batch id -> whether its lines without job and result were taken care of (see RECONCILE)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceSettings:
+    """Seconds between sweeps of all batches, and between looks at the outboxes that have a sink.
+
+    A batch that is quiet and unfinished in `quiet_sweeps` sweeps running has lost jobs.
+    """
+
+    sweep_every_s: float = 10.0
+    drain_every_s: float = 1.0
+    quiet_sweeps: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauges:
+    """A snapshot for /metrics and autoscalers."""
+
+    backlog: Mapping[str, Backlog] = field(default_factory=dict)
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+
+class Maintenance:
+    """The upkeep of one namespace.
+
+    `drain` empties the outbox of a batch whose sink is a path or URL; None leaves those batches to
+    processes that can. `restore` puts lost lines back, where the batch's input is at hand.
+    """
+
+    def __init__(
+        self,
+        queue: RedisQueue,
+        upkeep: Upkeep,
+        *,
+        drain: DrainBatch | None = None,
+        restore: RestoreBatch | None = None,
+        settings: MaintenanceSettings | None = None,
+    ) -> None:
+        self._queue = queue
+        self._upkeep = upkeep
+        self._drain = drain
+        self._restore = restore
+        self._settings = settings or MaintenanceSettings()
+        self._quiet_sweeps: dict[str, int] = {}
+        self._sinks: dict[str, str] = {}
+        self._complaints: set[str] = set()
+        self._gauges = Gauges()
+
+    @property
+    def gauges(self) -> Gauges:
+        """As of the last `refresh_gauges`."""
+        return self._gauges
+
+    async def run(self, lock: RedisLock) -> None:
+        """Do the rounds until cancelled, while we hold `lock`; else only watch."""
+
+        async def when_holding(work: Callable[[], Awaitable[object]]) -> None:
+            if lock.token is not None:
+                await work()
+
+        settings = self._settings
+        rounds = (
+            ("the lock", lock.hold, lock.ttl_s / _RENEWALS_PER_LOCK),
+            ("gauges", self.refresh_gauges, settings.sweep_every_s),
+            ("sweep", lambda: when_holding(self.sweep), settings.sweep_every_s),
+            ("outboxes", lambda: when_holding(self.empty_outboxes), settings.drain_every_s),
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, work, every_s in rounds:
+                    group.create_task(self._repeat(name, work, every_s))
+        finally:
+            await self._attempt("the lock", lock.release)
+
+    async def sweep(self) -> None:
+        """One round over all batches that are not final."""
+        for batch_id in await self._upkeep.broken_batches():
+            await self.repair(batch_id)
+        reports = await self._upkeep.sweep(await self._upkeep.active_batches())
+        for report in reports:
+            await self._sweep_on(report)
+        await self.settle_quiet(reports)
+        await self._upkeep.forget_expired_batches()
+
+    async def settle_quiet(self, reports: Sequence[SweepReport]) -> None:
+        """End batches that were quiet, but unfinished, in several sweeps running: their lines are
+        restored from the input, or else reported lost.
+        """
+        quiet = {report.batch_id for report in reports if report.is_quiet}
+        counts = {batch_id: self._quiet_sweeps.get(batch_id, 0) + 1 for batch_id in quiet}
+        self._quiet_sweeps = counts
+        for batch_id, num_sweeps in counts.items():
+            if num_sweeps < self._settings.quiet_sweeps:
+                continue
+            if self._restore is not None and await self._restore(batch_id):
+                continue
+            _log.warning("batch %s lost jobs: their lines end as errors (job_lost)", batch_id)
+            for _ in range(_MAX_CALLS_PER_BATCH):
+                if await self._upkeep.settle(batch_id):
+                    break
+
+    async def repair(self, batch_id: str) -> bool:
+        """Bring a batch back whose keys were removed or replaced by others."""
+        is_repaired = await self._upkeep.repair(batch_id)
+        if is_repaired:
+            _log.warning("batch %s had missing or foreign keys and was repaired", batch_id)
+        else:
+            self._complain(batch_id, f"batch {batch_id} has foreign keys that cannot be repaired")
+        return is_repaired
+
+    async def empty_outboxes(self) -> None:
+        """Give results to the sinks that are a path or URL, and finish what is complete."""
+        finalizing = set(await self._upkeep.finalizing_batches())
+        active = await self._upkeep.active_batches()
+        await self._learn_sinks(active)
+        for batch_id in active:
+            sink = self._sinks.get(batch_id, _CLIENT_SINK)
+            if sink != _CLIENT_SINK:  # a client drains and finishes its batch itself
+                await self._empty_one(batch_id, sink, is_finalizing=batch_id in finalizing)
+
+    async def finish(self, batch_id: str) -> BatchState:
+        """Make a finalizing batch final if its results are where they belong."""
+        state = await self._queue.finish(batch_id)
+        if state.is_final:
+            _log.info("batch %s is %s", batch_id, state.value)
+        return state
+
+    async def refresh_gauges(self) -> None:
+        """Read the backlog and the counters."""
+        self._gauges = Gauges(
+            backlog=await self._queue.backlog(), counters=await self._queue.counters()
+        )
+
+    async def _sweep_on(self, report: SweepReport) -> None:
+        """More calls for a batch of which one call could not make all rows."""
+        for _ in range(_MAX_CALLS_PER_BATCH):
+            if report.num_rows_made == 0:
+                return
+            report = (await self._upkeep.sweep([report.batch_id]))[0]
+
+    async def _learn_sinks(self, batch_ids: Sequence[str]) -> None:
+        unknown = [batch_id for batch_id in batch_ids if batch_id not in self._sinks]
+        statuses = await self._queue.statuses(unknown)
+        known = {status.batch_id: status.sink for status in statuses if status is not None}
+        living = set(batch_ids)
+        self._sinks = {name: sink for name, sink in self._sinks.items() if name in living} | known
+
+    async def _empty_one(self, batch_id: str, sink: str, *, is_finalizing: bool) -> None:
+        """One batch's trouble (its sink, its keys) is not the others'."""
+        try:
+            is_empty = sink == _REDIS_SINK
+            if not is_empty and self._drain is not None:
+                is_empty = await self._drain(batch_id, sink)
+            if is_empty and is_finalizing:
+                await self.finish(batch_id)
+        except (JobsError, OSError, ResponseError) as error:
+            self._complain(batch_id, f"results of batch {batch_id} cannot be stored: {error}")
+        else:
+            self._complaints.discard(batch_id)
+
+    async def _repeat(
+        self, name: str, work: Callable[[], Awaitable[object]], every_s: float
+    ) -> None:
+        while True:
+            await self._attempt(name, work)
+            await asyncio.sleep(every_s)
+
+    async def _attempt(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Trouble with Redis or one batch ends this round, not the maintenance."""
+        try:
+            await work()
+        except (RedisError, JobsError, OSError) as error:
+            self._complain(name, f"maintenance ({name}) goes on later: {error}")
+        else:
+            self._complaints.discard(name)
+
+    def _complain(self, about: str, text: str) -> None:
+        """Say it once, until it went well again."""
+        if about not in self._complaints:
+            self._complaints.add(about)
+            _log.warning("%s", text)

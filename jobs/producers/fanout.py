@@ -1,0 +1,149 @@
+"""From a producer into the queue: chunk by chunk, resumable, no faster than the queue takes it.
+
+Owns: the position in the fan-out, waiting for a full queue. Must not know: Redis, files.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from jobs.errors import InputChangedError
+from jobs.producers.jsonl import Item
+from jobs.queue import BatchStatus, EnqueueReply
+
+__all__ = ["FanoutReport", "FanoutSettings", "Intake", "Producer", "fan_out"]
+
+
+class Intake(Protocol):
+    """What the fan-out needs of the queue."""
+
+    async def status(self, batch_id: str) -> BatchStatus | None: ...
+
+    async def enqueue(
+        self, batch_id: str, position: int, items: Sequence[Item], *, is_final: bool
+    ) -> EnqueueReply: ...
+
+
+class Producer(Protocol):
+    """Anything that can give the same items again and again in the same order."""
+
+    def chunks(self) -> Iterator[list[Item]]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FanoutSettings:
+    """How long to wait before a full queue is asked again: doubling from first to longest."""
+
+    first_wait_s: float = 0.02
+    longest_wait_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FanoutReport:
+    """`position` items are in the queue. `refused_in_state` is set if the batch took no more
+    before the end ("" if the queue does not know it).
+    """
+
+    position: int
+    refused_in_state: str | None = None
+
+
+class _Refused(Exception):  # noqa: N818  a signal inside this file, not an error
+    def __init__(self, state: str) -> None:
+        super().__init__(state)
+        self.state = state
+
+
+class _CursorWentBack(Exception):  # noqa: N818
+    """The queue lost its latest chunks (its server was rolled back)."""
+
+
+async def fan_out(
+    queue: Intake,
+    batch_id: str,
+    producer: Producer,
+    *,
+    settings: FanoutSettings | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> FanoutReport:
+    """Enqueue what `producer` yields, from where the queue stands, and tell it the total.
+
+    `on_progress` hears the position after each chunk. A full queue is waited for. Safe to cancel
+    and to call again at any time. Raises InputError; InputChangedError (the total is not told
+    then), also if the queue holds more items than there are.
+    """
+    status = await queue.status(batch_id)
+    if status is None:
+        return FanoutReport(0, "")
+    if status.total is not None:
+        return FanoutReport(status.num_enqueued)
+    fanout = _Fanout(queue, batch_id, settings or FanoutSettings(), on_progress)
+    fanout.position = status.num_enqueued
+    while True:
+        try:
+            await fanout.send_all(producer)
+            return FanoutReport(fanout.position)
+        except _Refused as refusal:
+            return FanoutReport(fanout.position, refusal.state)
+        except _CursorWentBack:
+            continue
+
+
+class _Fanout:
+    """One batch's fan-out. `position` is the queue's word for how many items it has."""
+
+    def __init__(
+        self,
+        queue: Intake,
+        batch_id: str,
+        settings: FanoutSettings,
+        on_progress: Callable[[int], None] | None,
+    ) -> None:
+        self.position = 0
+        self._queue = queue
+        self._batch_id = batch_id
+        self._settings = settings
+        self._on_progress = on_progress
+        self._wait_s = settings.first_wait_s
+
+    async def send_all(self, producer: Producer) -> None:
+        chunks = producer.chunks()
+        start = 0
+        # Reading a window takes a second or so of pure Python: a thread keeps the loop responsive.
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            await self._send(chunk, start)
+            start += len(chunk)
+        if self.position > start:
+            raise InputChangedError(
+                f"batch {self._batch_id} has {self.position} lines in the queue, but its input has "
+                f"only {start}; it is not the same input"
+            )
+        await self._send_some([], is_final=True)
+        if self.position != start:
+            raise _CursorWentBack
+
+    async def _send(self, chunk: list[Item], start: int) -> None:
+        """Send what the queue does not have yet of `chunk`, which begins at position `start`."""
+        size = len(chunk)
+        while self.position < start + len(chunk):
+            if self.position < start:
+                raise _CursorWentBack
+            first = self.position - start
+            if await self._send_some(chunk[first : first + size], is_final=False):
+                self._wait_s = self._settings.first_wait_s
+                if self._on_progress is not None:
+                    self._on_progress(self.position)
+                continue
+            await asyncio.sleep(self._wait_s)
+            if self._wait_s >= self._settings.longest_wait_s:
+                size = max(size // 2, 1)  # the queue may be smaller than a chunk
+            self._wait_s = min(self._wait_s * 2, self._settings.longest_wait_s)
+
+    async def _send_some(self, items: Sequence[Item], *, is_final: bool) -> bool:
+        """Send once; False if the queue is full."""
+        reply = await self._queue.enqueue(self._batch_id, self.position, items, is_final=is_final)
+        if reply.state is not None:
+            raise _Refused(reply.state)
+        self.position = reply.position
+        return not reply.is_full

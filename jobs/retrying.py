@@ -1,0 +1,102 @@
+"""Waiting for Redis instead of dying with it.
+
+Owns: which failures pass by themselves, how long to wait for that, and saying so once. Must not
+know: what is called. Every script of the queue may be sent again: a repeated call finds the work
+done and says so, so that a lost reply is one more reason to retry.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import TypeVar
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import (
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from jobs.errors import RedisUnavailableError
+
+__all__ = ["Retrying", "is_passing"]
+
+_log = logging.getLogger(__name__)
+_PASSING = (
+    RedisConnectionError,  # also LOADING and wrong passwords: both may be mended meanwhile
+    RedisTimeoutError,
+    OutOfMemoryError,  # until a sink has emptied an outbox
+    ReadOnlyError,  # a failover
+    TryAgainError,
+    MasterDownError,
+    ConnectionError,
+    TimeoutError,
+)
+_PASSING_TEXTS = ("MISCONF", "BUSY ", "UNKILLABLE", "OOM ", "NOREPLICAS")
+_FIRST_DELAY_S = 0.02
+_LONGEST_DELAY_S = 1.0
+
+T = TypeVar("T")
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same call may succeed later without anybody changing it."""
+    if isinstance(error, _PASSING):
+        return True
+    return isinstance(error, ResponseError) and any(text in str(error) for text in _PASSING_TEXTS)
+
+
+class Retrying:
+    """Repeats calls until Redis answers. One object for all that talk to one server.
+
+    `give_up_s` bounds one wait in seconds; None waits for ever, as a worker should.
+    """
+
+    def __init__(self, *, give_up_s: float | None = None) -> None:
+        self._give_up_s = give_up_s
+        self._is_waiting = False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the last call found no working server."""
+        return self._is_waiting
+
+    async def call(self, make: Callable[[], Awaitable[T]]) -> T:
+        """The result of `make()`, tried again with growing pauses while the failure may pass.
+
+        Raises RedisUnavailableError after `give_up_s`; any other failure at once.
+        """
+        delay_s = _FIRST_DELAY_S
+        started_s = monotonic()
+        while True:
+            try:
+                result = await make()
+            except (RedisError, OSError) as error:
+                if not is_passing(error):
+                    raise
+                self._note(error, waited_s=monotonic() - started_s)
+            else:
+                self._note_success()
+                return result
+            await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
+            delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
+
+    def _note(self, error: Exception, *, waited_s: float) -> None:
+        if self._give_up_s is not None and waited_s >= self._give_up_s:
+            raise RedisUnavailableError(
+                f"Redis did not answer for {waited_s:.0f} s: {error}"
+            ) from error
+        if not self._is_waiting:
+            self._is_waiting = True
+            _log.warning("Redis does not answer, waiting for it: %s", error)
+
+    def _note_success(self) -> None:
+        if self._is_waiting:
+            self._is_waiting = False
+            _log.info("Redis answers again")

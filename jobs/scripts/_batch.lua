@@ -1,0 +1,161 @@
+-- Shared: recording results, removing jobs, the life of a batch. Needs _keys.lua.
+-- Invariants kept here: a job leaves its stream only in the script that sets its bit (I2);
+-- ok + err + cancelled + expired = number of set bits (I3).
+-- Writes are ordered so that any prefix of them, should a crash of the server tear a script, is
+-- repaired by delivery or maintenance: the outbox row comes before the bit, the bit before the ack.
+
+-- 'cancelled' or 'expired' if the batch takes no more device time, else nil.
+local function fate_of(state, expires_at, now)
+  if state == 'cancelling' then return 'cancelled' end
+  if state == 'in_progress' and expires_at and tonumber(expires_at) <= now then return 'expired' end
+  return nil
+end
+
+-- Whether the sink of a batch lags so far behind that no more rows should be made.
+local function outbox_is_full(bid, sink, max_outbox)
+  return sink ~= 'redis' and redis.call('XLEN', outbox_key(bid)) >= max_outbox
+end
+
+-- Puts a result into the outbox and marks its line; false if the line had one. `code` names the
+-- error of a row without payload. The first write is one that a full server refuses.
+local function make_visible(bid, idx, row)
+  if redis.call('GETBIT', bitmap_key(bid), idx) == 1 then
+    redis.call('HINCRBY', STAT, 'dup', 1)
+    return false
+  end
+  local entry = {'i', idx, 'c', row.custom_id, 's', row.outcome, 'w', row.worker,
+                 'a', row.attempt, 'r', row.payload}
+  if row.code then
+    entry[#entry + 1] = 'e'
+    entry[#entry + 1] = row.code
+  end
+  redis.call('XADD', outbox_key(bid), '*', unpack(entry))
+  redis.call('SETBIT', bitmap_key(bid), idx, 1)
+  return true
+end
+
+-- Records the row of a line that has no job; false if the line had a result.
+local function record(bid, idx, row)
+  local is_new = make_visible(bid, idx, row)
+  if is_new then redis.call('HINCRBY', batch_key(bid), row.outcome, 1) end
+  return is_new
+end
+
+-- Adds to the backlog of one stream and of the namespace; negative numbers take away.
+local function count_jobs(bid, model, jobs, tokens, bytes)
+  local B = batch_key(bid)
+  redis.call('HINCRBY', B, 'jobs:' .. model, jobs)
+  redis.call('HINCRBY', B, 'tokens:' .. model, tokens)
+  redis.call('HINCRBY', B, 'bytes', bytes)
+  redis.call('HINCRBY', BACKLOG, 'jobs:' .. model, jobs)
+  redis.call('HINCRBY', BACKLOG, 'tokens:' .. model, tokens)
+  redis.call('HINCRBY', BACKLOG, 'bytes', bytes)
+end
+
+-- Starts that were counted against a job, and the lease for which the last one was.
+local function starts_of(bid, idx)
+  local value = redis.call('HGET', attempts_key(bid), idx)
+  if not value then return 0, 0 end
+  local starts, fence = string.match(value, '^(%d+):(%d+)$')
+  return tonumber(starts), tonumber(fence)
+end
+
+-- Puts a stream with waiting jobs where TAKE walks: the batch into its tenant's lane, the tenant
+-- into the ring. Does nothing if it is there.
+local function join_lane(bid, model, tenant, class)
+  local B = batch_key(bid)
+  if redis.call('HEXISTS', B, 'on:' .. model) == 1 then return end
+  local lane = lane_key(class, tenant, model)
+  if redis.call('LLEN', lane) == 0 then
+    redis.call('LREM', ring_key(class, model), 0, tenant)
+    redis.call('RPUSH', ring_key(class, model), tenant)
+  end
+  redis.call('RPUSH', lane, bid)
+  redis.call('HSET', B, 'on:' .. model, 1)
+end
+
+-- Takes a stream out of its lane; TAKE drops the tenant when it finds the lane empty.
+local function leave_lane(bid, model, tenant, class)
+  if redis.call('HDEL', batch_key(bid), 'on:' .. model, 'def:' .. model) > 0 then
+    redis.call('LREM', lane_key(class, tenant, model), 0, bid)
+  end
+end
+
+-- Moves a batch whose lines all have a result to finalizing.
+local function to_finalizing(bid, state)
+  redis.call('SADD', FINALIZING, bid)
+  redis.call('HSET', batch_key(bid), 'state', 'finalizing', 'was', state,
+             'finalizing_at', now_ms())
+  local h = redis.call('HMGET', batch_key(bid), 'tenant', 'class')
+  for _, model in ipairs(redis.call('SMEMBERS', models_key(bid))) do
+    leave_lane(bid, model, h[1], h[2])
+    redis.call('ZREM', reap_key(model), bid)
+  end
+end
+
+-- Finalizing if the last line is enqueued and every line has a result; true if it moved now.
+local function complete_if_done(bid)
+  local h = redis.call('HMGET', batch_key(bid), 'state', 'enq_done', 'total',
+                       'ok', 'err', 'cancelled', 'expired')
+  if h[2] ~= '1' or (h[1] ~= 'in_progress' and h[1] ~= 'cancelling') then return false end
+  if h[4] + h[5] + h[6] + h[7] < tonumber(h[3]) then return false end
+  to_finalizing(bid, h[1])
+  return true
+end
+
+-- Records the row of a leased job and removes the job: whether the row is new, and whether it was
+-- the batch's last. The counters are read and written at once, since this is the busiest path.
+local function finish_job(bid, model, id, cost, num_bytes, row)
+  local B, S, idx = batch_key(bid), stream_key(bid, model), idx_of(id)
+  local jobs, tokens = 'jobs:' .. model, 'tokens:' .. model
+  local h = redis.call('HMGET', B, 'state', 'enq_done', 'total', 'ok', 'err', 'cancelled',
+                       'expired', row.outcome, jobs, tokens, 'bytes')
+  local is_new = make_visible(bid, idx, row)
+  local new = is_new and 1 or 0
+  redis.call('HSET', B, row.outcome, h[8] + new, jobs, h[9] - 1, tokens, h[10] - cost,
+             'bytes', h[11] - num_bytes)
+  redis.call('XACK', S, GROUP, id)
+  redis.call('XDEL', S, id)
+  redis.call('HDEL', attempts_key(bid), idx, idx .. ':p')
+  local all = redis.call('HMGET', BACKLOG, jobs, tokens, 'bytes')
+  redis.call('HSET', BACKLOG, jobs, all[1] - 1, tokens, all[2] - cost, 'bytes', all[3] - num_bytes)
+
+  local is_running = h[1] == 'in_progress' or h[1] == 'cancelling'
+  if not is_running or h[2] ~= '1' or h[4] + h[5] + h[6] + h[7] + new < tonumber(h[3]) then
+    return is_new, false
+  end
+  to_finalizing(bid, h[1])
+  return is_new, true
+end
+
+-- The same for a stream entry that we hold.
+local function finish_entry(bid, model, entry, row)
+  local fields = fields_of(entry)
+  row.custom_id = fields.c
+  return finish_job(bid, model, entry[1], tonumber(fields.k), #fields.j, row)
+end
+
+-- Jobs left in the streams of a batch.
+local function jobs_left(bid)
+  local left = 0
+  for _, model in ipairs(redis.call('SMEMBERS', models_key(bid))) do
+    left = left + redis.call('XLEN', stream_key(bid, model))
+  end
+  return left
+end
+
+-- Removes every job key of a batch and what the backlog still counts for it.
+local function drop_jobs(bid)
+  local B = batch_key(bid)
+  local h = redis.call('HMGET', B, 'tenant', 'class')
+  for _, model in ipairs(redis.call('SMEMBERS', models_key(bid))) do
+    leave_lane(bid, model, h[1], h[2])
+    redis.call('ZREM', reap_key(model), bid)
+    redis.call('DEL', stream_key(bid, model))
+    local left = redis.call('HMGET', B, 'jobs:' .. model, 'tokens:' .. model, 'bytes')
+    count_jobs(bid, model, 0 - (tonumber(left[1]) or 0), 0 - (tonumber(left[2]) or 0),
+               0 - (tonumber(left[3]) or 0))
+  end
+  redis.call('DEL', models_key(bid), attempts_key(bid), cancels_key(bid))
+  redis.call('SREM', BROKEN, bid)
+end

@@ -1,0 +1,30 @@
+-- COMMIT: the result of a lease.
+--@include _keys.lua
+--@include _batch.lua
+-- Arguments: consumer, batch id, model, entry id, fence, outcome, payload; then as TAKE gave them:
+--   packed custom id, cost, bytes of the body.
+-- Effects: if the consumer still holds the lease: the row in the outbox, the bit, the counter; the
+--   job is acked and gone; the batch moves to finalizing with its last row.
+-- Replies: OK | LAST (that was the batch's last row) | DUP (the line had a result; the job is
+--   removed) | GONE (not pending any more: also the answer to a repeated COMMIT) | FENCED.
+-- Invariants: nothing changes for a caller that is not the owner with that fence (I4). The first
+--   write is the outbox row, which a server without memory refuses: then nothing has changed.
+local me, bid, model, id, fence = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local S = stream_key(bid, model)
+
+local pending = redis.pcall('XPENDING', S, GROUP, id, id, 1)
+if pending.err or #pending == 0 then
+  redis.call('HINCRBY', STAT, 'gone', 1)
+  return 'GONE'
+end
+if pending[1][2] ~= me or tonumber(pending[1][4]) ~= fence then
+  redis.call('HINCRBY', STAT, 'fenced', 1)
+  return 'FENCED'
+end
+local starts, last_start = starts_of(bid, idx_of(id))
+local attempt = last_start == fence and starts or starts + 1
+local is_new, is_last = finish_job(bid, model, id, ARGV[9], ARGV[10],
+                                   {custom_id = ARGV[8], outcome = ARGV[6], worker = me,
+                                    attempt = attempt, payload = ARGV[7]})
+if not is_new then return 'DUP' end
+return is_last and 'LAST' or 'OK'

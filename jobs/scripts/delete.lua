@@ -1,0 +1,14 @@
+-- DELETE: forgets a batch in whatever state it is. Leases on its jobs are gone.
+--@include _keys.lua
+--@include _batch.lua
+-- Arguments: batch id.
+-- Effects: every key of the batch goes, and its share of the backlog.
+-- Replies: 1 if there was such a batch.
+local bid = ARGV[1]
+local B = batch_key(bid)
+local existed = redis.call('EXISTS', B)
+if existed == 1 then drop_jobs(bid) end
+redis.call('DEL', B, bitmap_key(bid), outbox_key(bid))
+redis.call('ZREM', BATCHES, bid)
+for _, set in ipairs({ACTIVE, FINALIZING, BROKEN}) do redis.call('SREM', set, bid) end
+return existed

@@ -1,0 +1,129 @@
+"""From a complete store to the files that the user asked for.
+
+The files are written in the state folder, flushed, and renamed into place at the very end, so that
+whoever looks sees the earlier run's files or the new ones, never half of one. `run.json` leaves
+first and comes back last: where it stands, the files next to it belong together.
+
+Owns: the order of these steps. Must not know: formats, the queue.
+"""
+
+import shutil
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from jobs.durable import storage_error, sync_folder
+from jobs.sinks.counts import RowCounts
+from jobs.sinks.folder import FolderWriter
+from jobs.sinks.jsonl import JsonlWriter
+from jobs.sinks.manifest import RunFacts, write_run_manifest
+from jobs.sinks.merge import rows_in_order
+from jobs.sinks.parquet import ParquetWriter
+from jobs.sinks.target import Target, TargetKind
+from jobs.store import PartStore
+
+__all__ = ["FinalReport", "RowWriter", "write_final_files"]
+
+_RUN_MANIFEST = "run.json"
+
+
+class RowWriter(Protocol):
+    """One format. `paths` holds the files it has made, complete after `close`. After a failure it
+    is abandoned instead.
+    """
+
+    @property
+    def paths(self) -> list[Path]: ...
+
+    def write(self, table: pa.Table) -> None: ...
+
+    def close(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FinalReport:
+    """What was written: the counts are those of the files."""
+
+    counts: RowCounts
+    files: tuple[Path, ...]
+
+
+def write_final_files(target: Target, store: PartStore, *, facts: RunFacts) -> FinalReport:
+    """Write all rows of `store` in input order to `target`, replacing an earlier run's files.
+
+    May be repeated; the same rows give the same JSONL bytes. Raises StoreWriteError, and
+    StoreDamagedError if a part cannot be read; the earlier files are untouched then, unless the
+    failure came among the last renames, in which case repeating heals it.
+    """
+    assert target.folder is not None, "rows that stay in Redis have no files"
+    assert target.state_folder is not None
+    staging = target.state_folder / "final"
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        staging.mkdir(parents=True)
+        counts, paths = _write_rows(target, store, staging)
+        if target.kind is TargetKind.FOLDER:
+            manifest = staging / _RUN_MANIFEST
+            names = [path.name for path in paths]
+            write_run_manifest(
+                manifest, batch_id=store.batch_id, facts=facts, counts=counts, files=names
+            )
+            paths.append(manifest)
+        files = _move_into_place(paths, target, target.folder)
+    except OSError as error:
+        raise storage_error("put the results into", target.folder, error) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return FinalReport(counts, tuple(files))
+
+
+def _write_rows(target: Target, store: PartStore, staging: Path) -> tuple[RowCounts, list[Path]]:
+    """Write the files of rows into `staging`; their counts and paths."""
+    counts = RowCounts()
+    writer = _writer(target, staging, store.batch_id)
+    assert target.state_folder is not None
+    try:
+        with closing(rows_in_order(store, target.state_folder / "sort")) as tables:
+            for table in tables:
+                counts.add(table)
+                writer.write(table)
+                # Arrow gives memory back by the clock; without this the peak is one of luck.
+                pa.default_memory_pool().release_unused()
+        writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
+    return counts, list(writer.paths)
+
+
+def _writer(target: Target, staging: Path, batch_id: str) -> RowWriter:
+    assert target.path is not None
+    if target.kind is TargetKind.FOLDER:
+        return FolderWriter(staging, batch_id)
+    if target.kind is TargetKind.PARQUET:
+        return ParquetWriter(staging, target.path.stem, batch_id=batch_id, file_bytes=None)
+    return JsonlWriter(staging / target.path.name, batch_id, is_created_empty=True)
+
+
+def _move_into_place(paths: list[Path], target: Target, folder: Path) -> list[Path]:
+    if target.kind is TargetKind.FOLDER:
+        (folder / _RUN_MANIFEST).unlink(missing_ok=True)
+        sync_folder(folder)
+    if target.kind is TargetKind.FOLDER or target.path is None:
+        final = [folder / path.name for path in paths]
+    else:
+        final = [target.path]
+    stale = set(target.final_files()) - set(final)
+    for path, destination in zip(paths, final, strict=True):
+        if destination.name == _RUN_MANIFEST:
+            for old in stale:
+                old.unlink()
+            sync_folder(folder)
+        path.replace(destination)
+    sync_folder(folder)
+    return final

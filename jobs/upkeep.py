@@ -1,0 +1,103 @@
+"""What must happen to batches even if no worker lives: the queue calls of maintenance.
+
+Owns: sweeping, settling, repairing, forgetting. Must not know: when that happens, files.
+"""
+
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from jobs.keys import Keys
+from jobs.queue import SweepReport
+from jobs.queue_settings import QueueSettings
+from jobs.redis_calls import RedisCalls
+from jobs.retrying import Retrying
+from jobs.scripts import Argument
+from jobs.wire import decode_sweep
+
+__all__ = ["Upkeep"]
+
+_ROWS_PER_CALL = 500
+_BATCHES_PER_ROUND_TRIP = 100
+
+
+class Upkeep:
+    """All calls are idempotent and may run in several processes at once."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        settings: QueueSettings,
+        *,
+        retrying: Retrying | None = None,
+    ) -> None:
+        self._calls = RedisCalls(redis, keys, retrying)
+        self._keys = keys
+        self._settings = settings
+
+    async def sweep(self, batch_ids: Sequence[str]) -> list[SweepReport]:
+        """Do for these batches what needs no worker, at most some 500 rows of each; one report
+        for each.
+        """
+        reports: list[SweepReport] = []
+        for first in range(0, len(batch_ids), _BATCHES_PER_ROUND_TRIP):
+            some = batch_ids[first : first + _BATCHES_PER_ROUND_TRIP]
+            replies = await self._calls.scripts("sweep", [self._sweep_call(one) for one in some])
+            for batch_id, reply in zip(some, replies, strict=True):
+                if isinstance(reply, RedisError):
+                    raise reply
+                reports.append(decode_sweep(batch_id, reply))
+        return reports
+
+    async def settle(self, batch_id: str) -> bool:
+        """End a quiet batch whose jobs are lost: error rows for its lines without a result, some
+        500 at a time. True once it is finalizing.
+        """
+        return bool((await self._calls.script("settle", batch_id, _ROWS_PER_CALL))[1])
+
+    async def repair(self, batch_id: str) -> bool:
+        """Give a broken batch working streams; False if that is impossible."""
+        return bool(await self._calls.script("repair", batch_id))
+
+    async def active_batches(self) -> list[str]:
+        """Ids of the batches that are not final."""
+        return await self._members(self._keys.active)
+
+    async def finalizing_batches(self) -> list[str]:
+        """Ids of the batches that wait for their sink."""
+        return await self._members(self._keys.finalizing)
+
+    async def broken_batches(self) -> list[str]:
+        """Ids of the batches with missing or foreign keys."""
+        return await self._members(self._keys.broken)
+
+    async def forget_expired_batches(self) -> int:
+        """Drop the names of batches whose retention is over; how many."""
+        ids = await self._calls.command(lambda redis: redis.zrange(self._keys.batches, 0, -1))
+        forgotten = 0
+        for first in range(0, len(ids), _BATCHES_PER_ROUND_TRIP):
+            some = [each.decode() for each in ids[first : first + _BATCHES_PER_ROUND_TRIP]]
+            exist = await self._calls.pipeline(
+                [("EXISTS", self._keys.batch(batch_id)) for batch_id in some]
+            )
+            for batch_id, is_there in zip(some, exist, strict=True):
+                if not is_there:
+                    await self._calls.script("delete", batch_id)
+                    forgotten += 1
+        return forgotten
+
+    async def _members(self, key: str) -> list[str]:
+        members = await self._calls.command(lambda redis: redis.smembers(key))
+        return sorted(member.decode() for member in members)
+
+    def _sweep_call(self, batch_id: str) -> tuple[Argument, ...]:
+        settings = self._settings
+        return (
+            batch_id,
+            settings.lease_ms,
+            _ROWS_PER_CALL,
+            settings.max_outbox,
+            settings.producer_timeout_ms,
+        )

@@ -1,0 +1,67 @@
+import asyncio
+
+from redis.asyncio import Redis
+
+from jobs.keys import Keys
+from jobs.lock import RedisLock
+
+
+def lock(redis: Redis, keys: Keys, *, name: str = "work", ttl_ms: int = 60_000) -> RedisLock:
+    return RedisLock(redis, keys, name, ttl_ms=ttl_ms)
+
+
+async def test_one_holder_at_a_time(redis: Redis, keys: Keys) -> None:
+    first, second = lock(redis, keys), lock(redis, keys)
+    assert await first.hold()
+    assert not await second.hold()
+    assert second.token is None
+    assert await first.hold(), "its holder keeps it"
+    await first.release()
+    assert await second.hold()
+
+
+async def test_tokens_only_grow(redis: Redis, keys: Keys) -> None:
+    tokens = []
+    for _ in range(3):
+        held = lock(redis, keys)
+        assert await held.hold()
+        tokens.append(held.token)
+        await held.release()
+    assert tokens == sorted(set(tokens))
+
+
+async def test_a_renewal_keeps_the_token_and_the_time(redis: Redis, keys: Keys) -> None:
+    held = lock(redis, keys, ttl_ms=200)
+    assert await held.hold()
+    token = held.token
+    for _ in range(4):
+        await asyncio.sleep(0.08)
+        assert await held.hold()
+    assert held.token == token
+
+
+async def test_who_slept_too_long_has_lost_it(redis: Redis, keys: Keys) -> None:
+    sleeper, other = lock(redis, keys, ttl_ms=30), lock(redis, keys)
+    assert await sleeper.hold()
+    await asyncio.sleep(0.08)
+    assert await other.hold()
+    assert not await sleeper.hold()
+    assert sleeper.token is None
+    await sleeper.release()
+    assert await other.hold(), "a loser cannot release what is another's"
+
+
+async def test_who_lost_it_to_nobody_gets_a_new_token(redis: Redis, keys: Keys) -> None:
+    held = lock(redis, keys, ttl_ms=30)
+    assert await held.hold()
+    before = held.token
+    await asyncio.sleep(0.08)
+    assert await held.hold()
+    assert before is not None
+    assert held.token is not None
+    assert held.token > before
+
+
+async def test_locks_of_other_names_are_free(redis: Redis, keys: Keys) -> None:
+    assert await lock(redis, keys, name="a").hold()
+    assert await lock(redis, keys, name="b").hold()

@@ -1,0 +1,95 @@
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import pytest
+from redis.exceptions import (
+    BusyLoadingError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from jobs.errors import RedisUnavailableError
+from jobs.retrying import Retrying, is_passing
+
+PASSING = [
+    RedisConnectionError("refused"),
+    RedisTimeoutError("no reply"),
+    BusyLoadingError("LOADING"),
+    ReadOnlyError("READONLY"),
+    OutOfMemoryError("OOM command not allowed"),
+    ResponseError("MISCONF Errors writing to the AOF file: No space left on device"),
+    ResponseError("ERR Error running script: @user_script: 5: OOM command not allowed"),
+    ConnectionResetError("reset"),
+    TimeoutError("late"),
+]
+LASTING = [
+    ResponseError("WRONGTYPE Operation against a key"),
+    ResponseError("ERR unknown command"),
+    NoScriptError("NOSCRIPT"),
+    ValueError("ours"),
+    FileNotFoundError("ours"),
+]
+
+
+def failing(*errors: BaseException) -> Callable[[], Awaitable[str]]:
+    left = list(errors)
+
+    async def call() -> str:
+        if left:
+            raise left.pop(0)
+        return "done"
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return pauses
+
+
+@pytest.mark.parametrize("error", PASSING, ids=repr)
+async def test_what_passes_is_waited_for(error: Exception) -> None:
+    assert is_passing(error)
+    assert await Retrying().call(failing(error, error)) == "done"
+
+
+@pytest.mark.parametrize("error", LASTING, ids=repr)
+async def test_what_lasts_is_raised_at_once(error: Exception) -> None:
+    assert not is_passing(error)
+    with pytest.raises(type(error)):
+        await Retrying().call(failing(error))
+
+
+async def test_trouble_and_its_end_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    retrying = Retrying()
+    assert await retrying.call(failing(*[RedisConnectionError("refused")] * 20)) == "done"
+    assert not retrying.is_waiting
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "refused" in caplog.text
+
+
+async def test_pauses_grow_to_a_bound(no_pauses: list[float]) -> None:
+    await Retrying().call(failing(*[RedisConnectionError()] * 30))
+    assert no_pauses[0] <= 0.02
+    assert 0.4 <= no_pauses[-1] <= 1.0
+    assert max(no_pauses) <= 1.0
+
+
+async def test_patience_may_have_an_end() -> None:
+    retrying = Retrying(give_up_s=0.0)
+    with pytest.raises(RedisUnavailableError, match="refused") as caught:
+        await retrying.call(failing(RedisConnectionError("refused")))
+    assert isinstance(caught.value.__cause__, RedisError)
