@@ -1,0 +1,1 @@
+"""The processes: composition root, worker loop, command line, metrics, health."""

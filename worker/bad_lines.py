@@ -1,0 +1,25 @@
+"""The strict policy for bad lines.
+
+Owns: the sentence with which a whole file is refused. Must not know: what makes a line bad.
+"""
+
+from pathlib import Path
+
+from jobs.producers.jsonl import LineError
+from worker.errors import RunError
+
+__all__ = ["refuse_bad_lines"]
+
+_MAX_SHOWN = 5
+
+
+def refuse_bad_lines(file: Path, errors: list[LineError]) -> None:
+    """Raises RunError, with the first errors and their lines, if there is any."""
+    if not errors:
+        return
+    shown = "; ".join(
+        (f"line {error.line}: " if error.line is not None else "") + error.error.message
+        for error in errors[:_MAX_SHOWN]
+    )
+    rest = f"; and {len(errors) - _MAX_SHOWN} more" if len(errors) > _MAX_SHOWN else ""
+    raise RunError(f"{file} was refused and nothing ran: {shown}{rest}")

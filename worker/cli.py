@@ -1,0 +1,242 @@
+"""The command line.
+
+Owns: the commands, their arguments, and how every failure ends: one sentence and an exit code. Must
+not know: how a command does its work; that is imported when it runs, so that commands that only
+talk to Redis start fast and load no torch.
+"""
+
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker.errors import EXIT_FAILED, EXIT_USAGE, exit_code_of, first_cause, sentence_for
+from worker.logging import configure_logging
+from worker.option_groups import setting, with_groups
+from worker.options import (
+    BatchOptions,
+    EngineOptions,
+    LogOptions,
+    ModelOptions,
+    QueueOptions,
+    ServiceOptions,
+)
+from worker.settings import EnqueueSettings, ResultsSettings, RunSettings, ServiceSettings
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    name="headrace",
+    help="Runs files of OpenAI-format chat requests through a language model.",
+    add_completion=False,
+    rich_markup_mode=None,  # rich's panels cut long flags off in narrow windows and pipes
+    pretty_exceptions_enable=False,
+)
+
+InputFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="OpenAI batch file: one JSON request per line.")
+]
+BatchId = Annotated[str, typer.Argument(metavar="ID", help="The id that enqueue printed.")]
+_OUTPUT_HELP = "A folder, a .jsonl file, a .parquet file, or 'redis'."
+Output = Annotated[str, setting("--output", _OUTPUT_HELP, "-o")]
+
+
+@app.command()
+@with_groups
+def run(
+    file: InputFile,
+    output: Output,
+    model: ModelOptions,
+    engine: EngineOptions,
+    batch: BatchOptions,
+    queue: QueueOptions,
+    service: ServiceOptions,
+    log: LogOptions,
+    fresh: Annotated[
+        bool,
+        setting("--fresh", "Start over: forget what earlier runs computed.", shown_default="off"),
+    ] = False,
+) -> int:
+    """Run FILE and write its results; run it again to continue after an interruption."""
+    configure_logging(log_format=log.log_format, level=log.log_level, quiet=sys.stderr.isatty())
+    from worker.run import run_file
+
+    return run_file(
+        RunSettings(
+            file=file,
+            output=output,
+            fresh=fresh,
+            batch=batch,
+            process=ServiceSettings(model=model, engine=engine, queue=queue, service=service),
+            resume_command=_resume_command(),
+        )
+    )
+
+
+@app.command()
+@with_groups
+def worker(
+    model: ModelOptions,
+    engine: EngineOptions,
+    queue: QueueOptions,
+    service: ServiceOptions,
+    log: LogOptions,
+) -> int:
+    """Take jobs from a queue and run them until told to stop (SIGTERM drains)."""
+    configure_logging(log_format=log.log_format, level=log.log_level)
+    from worker.service import serve
+
+    return serve(ServiceSettings(model=model, engine=engine, queue=queue, service=service))
+
+
+@app.command()
+@with_groups
+def enqueue(
+    file: InputFile,
+    batch: BatchOptions,
+    queue: QueueOptions,
+    log: LogOptions,
+    output: Annotated[
+        str | None,
+        setting(
+            "--output",
+            _OUTPUT_HELP + " Without --wait: a path that the workers can write.",
+            "-o",
+            shown_default="rows wait in Redis for 'headrace results'",
+        ),
+    ] = None,
+    wait: Annotated[
+        bool, setting("--wait", "Stay until the batch is finished.", shown_default="off")
+    ] = False,
+    batch_id: Annotated[
+        str | None,
+        setting(
+            "--batch-id",
+            "Id of the batch; the id of an interrupted enqueue of the same FILE continues it.",
+            shown_default="a new one",
+        ),
+    ] = None,
+) -> int:
+    """Put the jobs of FILE into a queue and print the batch's id."""
+    configure_logging(log_format=log.log_format, level=log.log_level, quiet=True)
+    from worker.enqueue import enqueue_file
+
+    return enqueue_file(
+        EnqueueSettings(
+            file=file,
+            output=output,
+            wait=wait,
+            batch_id=batch_id,
+            batch=batch,
+            queue=queue,
+            resume_command=_resume_command(),
+        )
+    )
+
+
+@app.command()
+@with_groups
+def status(
+    batch_id: BatchId,
+    queue: QueueOptions,
+    log: LogOptions,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Show where a batch stands."""
+    configure_logging(log_format=log.log_format, level=log.log_level, quiet=True)
+    from worker.batches import show_status
+
+    return show_status(batch_id, queue, as_json=as_json)
+
+
+@app.command()
+@with_groups
+def results(batch_id: BatchId, output: Output, queue: QueueOptions, log: LogOptions) -> int:
+    """Write the results of a batch, waiting until it is finished."""
+    configure_logging(log_format=log.log_format, level=log.log_level, quiet=True)
+    from worker.batches import fetch_results
+
+    return fetch_results(
+        ResultsSettings(
+            batch_id=batch_id, output=output, queue=queue, resume_command=_resume_command()
+        )
+    )
+
+
+@app.command()
+@with_groups
+def cancel(batch_id: BatchId, queue: QueueOptions, log: LogOptions) -> int:
+    """Cancel a batch; rows that are finished stay."""
+    configure_logging(log_format=log.log_format, level=log.log_level, quiet=True)
+    from worker.batches import cancel_batch
+
+    return cancel_batch(batch_id, queue)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code. Never raises, never prints a traceback
+    unless --debug or HEADRACE_DEBUG asks for it.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(args=arguments or ["--help"], prog_name="headrace", standalone_mode=False)
+    except typer.TyperException as error:
+        sentence = error.format_message().rstrip(".")
+        _complain(f"{sentence}. See 'headrace {_command(arguments)}--help'.")
+        return EXIT_USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except Exception as error:  # noqa: BLE001 - the process boundary
+        return _fail(error, is_debugging=_is_debugging(arguments))
+    _flush()
+    return code if isinstance(code, int) else EXIT_FAILED
+
+
+def _fail(error: Exception, *, is_debugging: bool) -> int:
+    cause = first_cause(error)
+    sentence = sentence_for(cause)
+    if is_debugging:
+        traceback.print_exception(error)
+    if sentence is None:
+        kind = type(cause).__name__
+        _complain(f"internal error: {kind}: {cause} (--debug shows the traceback)")
+        return EXIT_FAILED
+    _complain(sentence)
+    return exit_code_of(cause)
+
+
+def _complain(sentence: str) -> None:
+    sys.stderr.write(f"headrace: {' '.join(sentence.split())}\n")
+
+
+def _flush() -> None:
+    """A reader that went away (`headrace status ... | head -1`) is no failure."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _command(arguments: Sequence[str]) -> str:
+    names = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    return f"{arguments[0]} " if arguments and arguments[0] in names else ""
+
+
+def _is_debugging(arguments: Sequence[str]) -> bool:
+    variable = os.environ.get("HEADRACE_DEBUG", "").lower()
+    return "--debug" in arguments or variable in ("1", "true", "yes", "on", "t", "y")
+
+
+def _resume_command() -> str:
+    """The command as it was typed, without --fresh, which would start over."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--fresh"]
+    return shlex.join(["headrace", *arguments])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

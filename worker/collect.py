@@ -1,0 +1,101 @@
+"""From the queue's outbox to the user's files.
+
+Owns: following one batch to its end: rows into parts, progress onto the screen, final files. Must
+not know: who computes the rows.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jobs.drain import Drain, FlushReport
+from jobs.errors import UnknownBatchError
+from jobs.queue import BatchState
+from jobs.redis_queue import RedisQueue
+from jobs.sinks.final import FinalReport, write_final_files
+from jobs.sinks.manifest import RunFacts
+from jobs.sinks.target import Target
+from jobs.store import PartStore
+from worker.errors import RunError
+from worker.progress import Display, Snapshot
+
+__all__ = ["Collector", "follow"]
+
+_LOOK_EVERY_S = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collector:
+    """Brings one batch into files. `num_tokens` counts the output tokens of this process."""
+
+    queue: RedisQueue
+    store: PartStore
+    display: Display
+    on_flush: Callable[[FlushReport], None] | None = None
+    num_tokens: Callable[[], int] = lambda: 0
+
+    @property
+    def batch_id(self) -> str:
+        return self.store.batch_id
+
+    async def collect(self) -> BatchState:
+        """Store rows until the batch has its last one. Returns the batch's final state.
+
+        Raises StoreWriteError, UnknownBatchError if the queue loses the batch.
+        """
+        drain = Drain(self.queue, self.store, on_flush=self.on_flush)
+        async with asyncio.TaskGroup() as group:
+            follower = group.create_task(
+                follow(self.queue, self.batch_id, self.display, self.num_tokens)
+            )
+            report = await drain.run()
+            follower.cancel()
+        if report.state is None:
+            raise UnknownBatchError(f"the queue does not know batch {self.batch_id} any more")
+        self.display.update(await snapshot(self.queue, self.batch_id, self.num_tokens()))
+        return await self.queue.finish(self.batch_id)
+
+    async def flush(self) -> None:
+        """Store the rows that are recorded now."""
+        drain = Drain(self.queue, self.store, on_flush=self.on_flush)
+        while True:
+            report = await drain.flush()
+            if not report.num_rows + report.num_known:
+                return
+
+    async def write_files(
+        self, target: Target, facts: RunFacts, *, num_rows: int | None
+    ) -> FinalReport:
+        """Write the final files, all rows in input order; `num_rows` is how many there must be.
+
+        Raises RunError if a line has no row, StoreWriteError, StoreDamagedError.
+        """
+        if num_rows is not None and len(self.store.done) < num_rows:
+            raise RunError(
+                f"{num_rows - len(self.store.done)} of {num_rows} rows are missing in "
+                f"{self.store.folder}; run the same command again to compute them"
+            )
+        self.display.phase("writing files")
+        return await asyncio.to_thread(write_final_files, target, self.store, facts=facts)
+
+
+async def follow(
+    queue: RedisQueue, batch_id: str, display: Display, num_tokens: Callable[[], int]
+) -> None:
+    """Show a batch's progress until cancelled."""
+    while True:
+        display.update(await snapshot(queue, batch_id, num_tokens()))
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+async def snapshot(queue: RedisQueue, batch_id: str, num_tokens: int) -> Snapshot:
+    """Where a batch stands; all zero if the queue does not know it."""
+    status = await queue.status(batch_id)
+    if status is None:
+        return Snapshot()
+    return Snapshot(
+        num_done=status.num_finished,
+        num_failed=status.num_finished - status.num_ok,
+        total=status.total,
+        num_tokens=num_tokens,
+    )

@@ -1,0 +1,107 @@
+"""`headrace enqueue`: a file's jobs into a queue that others work off.
+
+Owns: the producer's side of a batch. Must not know: flags, engines. Nothing here imports torch, and
+Arrow only to write rows to files (fetch.py).
+"""
+
+import asyncio
+import json
+import sys
+from time import monotonic, time
+
+from jobs.identity import new_batch_id
+from jobs.producers.fanout import fan_out
+from jobs.producers.jsonl import JsonlProducer, check_strictly
+from jobs.producers.lines import InputFile, open_input
+from jobs.queue import BatchSpec
+from jobs.registry import Registry
+from jobs.sinks.target import Target, TargetKind, parse_target
+from worker.bad_lines import refuse_bad_lines
+from worker.batches import known_status
+from worker.connection import Connection, needed_url, open_connection
+from worker.errors import EXIT_OK, RunError
+from worker.interruptible import interruptible
+from worker.settings import EnqueueSettings
+
+__all__ = ["enqueue_file"]
+
+_GIVE_UP_S = 60.0
+
+
+def enqueue_file(settings: EnqueueSettings) -> int:
+    """Put a file's jobs into the queue and print the batch's id; wait for its end if asked to.
+
+    Raises SettingsError, RunError, InterruptedRun, JobsError.
+    """
+    needed_url(settings.queue)
+    target = parse_target(settings.output) if settings.output is not None else None
+    source = open_input(settings.file)
+    return asyncio.run(_enqueue(settings, source, target))
+
+
+async def _enqueue(settings: EnqueueSettings, source: InputFile, target: Target | None) -> int:
+    started_s = monotonic()
+    batch_id = settings.batch_id or new_batch_id()
+    async with open_connection(settings.queue, give_up_s=_GIVE_UP_S) as connection:
+        known = await Registry(connection.redis, connection.keys).known_models()
+        names = set(known) or None
+        if settings.batch.on_bad_line == "fail":
+            errors = await asyncio.to_thread(check_strictly, source, served_models=names)
+            refuse_bad_lines(settings.file, errors)
+        await _announce(connection, settings, batch_id, source, target)
+        sys.stdout.write(f"{batch_id}\n")
+        sys.stdout.flush()
+        producer = JsonlProducer(source, served_models=names)
+        await interruptible(
+            fan_out(connection.queue, batch_id, producer),
+            f"interrupted; continue with: {settings.resume_command} --batch-id {batch_id}",
+        )
+        report = producer.report
+        sys.stderr.write(
+            f"headrace: {report.num_jobs:,} jobs enqueued, {report.num_bad:,} lines refused\n"
+        )
+        if not settings.wait:
+            return EXIT_OK
+        from worker.fetch import wait_for_batch
+
+        place = None if target is None or target.kind is TargetKind.REDIS else target
+        return await interruptible(
+            wait_for_batch(connection, batch_id, place, started_s),
+            "interrupted, the batch goes on; wait for it with: "
+            + _results_command(settings, batch_id),
+        )
+
+
+async def _announce(
+    connection: Connection,
+    settings: EnqueueSettings,
+    batch_id: str,
+    source: InputFile,
+    target: Target | None,
+) -> None:
+    """Create the batch, or find the one of an interrupted enqueue of the same file."""
+    batch = settings.batch
+    spec = BatchSpec(
+        batch_id=batch_id,
+        tenant=batch.tenant,
+        priority=batch.priority,
+        expires_at_ms=int((time() + batch.expires_in) * 1000) if batch.expires_in else None,
+        sink=_sink(target, wait=settings.wait),
+        metadata_json=json.dumps({"input": str(settings.file), "sha256": source.sha256}),
+    )
+    if await connection.queue.create_batch(spec):
+        return
+    status = await known_status(connection, batch_id)
+    if json.loads(status.metadata_json or "{}").get("sha256") != source.sha256:
+        raise RunError(f"batch {batch_id} exists and has another input than {settings.file}")
+
+
+def _sink(target: Target | None, *, wait: bool) -> str:
+    if target is not None and target.kind is TargetKind.REDIS:
+        return "redis"
+    return "client" if target is None or wait else str(target.path)
+
+
+def _results_command(settings: EnqueueSettings, batch_id: str) -> str:
+    output = settings.output if settings.output not in (None, "redis") else "OUT"
+    return f"headrace results {batch_id} -o {output} --redis {settings.queue.redis}"

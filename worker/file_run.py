@@ -1,0 +1,253 @@
+"""A run of a file into files: producer, queue, engine and sink in one process.
+
+Owns: which of them run when, and how they end together. Must not know: how each of them works. Only
+the lock on the state folder makes it safe to take leases back at the start: with an embedded
+server, no other worker can live then.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic, time
+
+from redis.exceptions import RedisError
+
+from jobs.errors import JobsError, UnknownBatchError
+from jobs.producers.fanout import fan_out
+from jobs.queue import BatchSpec, BatchStatus, ReconcileResult
+from jobs.recovery import count_outcomes, missing_items
+from jobs.sinks.counts import RowCounts
+from jobs.sinks.manifest import RunFacts
+from jobs.store import PartStore
+from worker.collect import Collector
+from worker.connection import Connection, open_connection, queue_settings
+from worker.errors import InterruptedRun
+from worker.facts import settings_facts, version_facts
+from worker.health_port import open_health_port
+from worker.lazy_worker import LazyWorker
+from worker.maintain import build_maintenance
+from worker.metrics import WorkerMetrics
+from worker.progress import Display, Summary
+from worker.run_complete import summary_of
+from worker.run_plan import RunPlan
+from worker.shutdown import Shutdown
+from worker.vitals import Vitals
+
+__all__ = ["FileRun"]
+
+_log = logging.getLogger(__name__)
+
+_GIVE_UP_S = 60.0
+_LAST_FLUSH_S = 10.0
+
+
+class FileRun:
+    """One attempt at finishing a plan. `execute` may be called once."""
+
+    def __init__(self, plan: RunPlan, display: Display, started_s: float) -> None:
+        self._plan = plan
+        self._display = display
+        self._started_s = started_s
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._producer = plan.producer()
+        self._metrics = WorkerMetrics(plan.names[0])
+        service = plan.settings.process.service
+        self._worker = LazyWorker(plan.config, plan.names, service, self._metrics, display)
+        self._num_rows: int | None = None
+        self._num_kept = 0
+
+    async def execute(self) -> Summary:
+        """Run to the end, or to a signal. Raises InterruptedRun in the latter case."""
+        shutdown = Shutdown()
+        with shutdown.handling_signals():
+            store = await asyncio.to_thread(
+                PartStore.open, self._plan.folder.parts_folder, self._plan.batch_id
+            )
+            self._num_kept = len(store.done)
+            async with self._connected(shutdown) as (connection, vitals):
+                collector = Collector(
+                    queue=connection.queue,
+                    store=store,
+                    display=self._display,
+                    on_flush=lambda report: self._metrics.sink_flush_seconds.observe(
+                        report.seconds
+                    ),
+                    num_tokens=lambda: self._worker.num_generated_tokens,
+                )
+                await self._announce(connection, store)
+                if not await self._run_jobs(connection, collector, vitals, shutdown):
+                    await self._leave(collector, shutdown)
+                return await self._finish(connection, collector)
+
+    @asynccontextmanager
+    async def _connected(self, shutdown: Shutdown) -> AsyncIterator[tuple[Connection, Vitals]]:
+        options = self._plan.settings.process
+        async with open_connection(
+            options.queue,
+            settings=queue_settings(
+                lease_s=options.service.lease_seconds, is_embedded=self._is_embedded
+            ),
+            state_folder=self._plan.target.state_folder,
+            give_up_s=_GIVE_UP_S,
+        ) as connection:
+            vitals = Vitals(connection.retrying, shutdown, stall_s=options.service.lease_seconds)
+            with open_health_port(self._metrics.registry, vitals, options.service):
+                yield connection, vitals
+
+    @property
+    def _is_embedded(self) -> bool:
+        return self._plan.settings.process.queue.redis is None
+
+    async def _announce(self, connection: Connection, store: PartStore) -> None:
+        """Bring the queue to where the files are: create the batch, or take it up again."""
+        queue, batch_id = connection.queue, self._plan.batch_id
+        if self._is_embedded:
+            replaced = [status.batch_id for status in await queue.list_batches()]
+        else:
+            replaced = [self._plan.replaced_batch_id] if self._plan.replaced_batch_id else []
+        for other_id in replaced:
+            if other_id != batch_id:
+                await queue.delete_batch(other_id)
+        status = await queue.status(batch_id)
+        if status is not None and _has_lost_rows(status, store):
+            _log.warning("rows that the queue had delivered are gone: they are computed again")
+            await queue.delete_batch(batch_id)
+            status = None
+        if status is None:
+            await queue.create_batch(self._spec())
+            if len(store.done):
+                await queue.restore(batch_id, list(store.done), count_outcomes(store))
+            return
+        if self._is_embedded:
+            await queue.reclaim_all(batch_id)
+        if status.num_enqueued > status.num_finished:
+            self._worker.has_jobs.set()
+
+    def _spec(self) -> BatchSpec:
+        batch = self._plan.settings.batch
+        expires_in_s = batch.expires_in
+        return BatchSpec(
+            batch_id=self._plan.batch_id,
+            tenant=batch.tenant,
+            priority=batch.priority,
+            expires_at_ms=None if expires_in_s is None else int((time() + expires_in_s) * 1000),
+        )
+
+    async def _run_jobs(
+        self, connection: Connection, collector: Collector, vitals: Vitals, shutdown: Shutdown
+    ) -> bool:
+        """Produce, compute and collect until every row is stored; False if a signal came first."""
+        upkeeper = build_maintenance(
+            connection, self._metrics, restore=lambda _: self._restore(connection, collector)
+        )
+        async with asyncio.TaskGroup() as group:
+            maintaining = group.create_task(upkeeper.run())
+            producing = group.create_task(self._produce(connection))
+            working = group.create_task(self._worker.run(connection, vitals, shutdown))
+            collecting = group.create_task(self._collect(collector, shutdown))
+            await shutdown.stopping.wait()
+            producing.cancel()
+            await working
+            maintaining.cancel()
+            is_complete = collecting.done()
+            collecting.cancel()
+        return is_complete
+
+    async def _collect(self, collector: Collector, shutdown: Shutdown) -> None:
+        await collector.collect()
+        shutdown.stop()
+
+    async def _produce(self, connection: Connection) -> None:
+        def note(_position: int) -> None:
+            if self._producer.report.num_jobs:
+                self._worker.has_jobs.set()
+
+        report = await fan_out(
+            connection.queue, self._plan.batch_id, self._producer, on_progress=note
+        )
+        if report.refused_in_state == "":
+            raise UnknownBatchError(f"the queue lost batch {self._plan.batch_id}")
+        if report.refused_in_state is None:
+            self._num_rows = report.position
+
+    async def _restore(self, connection: Connection, collector: Collector) -> bool:
+        """Put lines back that the queue has lost; see `jobs.maintenance.RestoreBatch`."""
+        if self._num_rows is None:
+            return False
+        missing = await asyncio.to_thread(
+            lambda: [
+                item
+                for chunk in missing_items(self._producer, collector.store.done)
+                for item in chunk
+            ]
+        )
+        reply = await connection.queue.reconcile(
+            self._plan.batch_id,
+            total=self._num_rows,
+            counts=await asyncio.to_thread(count_outcomes, collector.store),
+            missing=missing,
+        )
+        return reply.result is not ReconcileResult.STATE
+
+    async def _leave(self, collector: Collector, shutdown: Shutdown) -> None:
+        """A signal came: keep what is recorded, and say how to go on."""
+        if not shutdown.forced.is_set():
+            try:
+                async with asyncio.timeout(_LAST_FLUSH_S):
+                    await collector.flush()
+            except (TimeoutError, RedisError, OSError, JobsError) as error:
+                _log.warning("some rows stay in the queue until the next run: %s", error)
+        assert shutdown.signal_number is not None
+        of_total = "" if self._num_rows is None else f" of {self._num_rows}"
+        raise InterruptedRun(
+            f"interrupted with {len(collector.store.done)}{of_total} rows done, nothing is lost; "
+            f"continue with: {self._plan.settings.resume_command}",
+            signal_number=shutdown.signal_number,
+        )
+
+    async def _finish(self, connection: Connection, collector: Collector) -> Summary:
+        report = await collector.write_files(
+            self._plan.target, self._facts(), num_rows=self._num_rows
+        )
+        self._plan.folder.complete(num_retryable=report.counts.num_retryable)
+        if self._is_embedded:
+            await connection.queue.delete_batch(self._plan.batch_id)
+        return self._summary(report.counts, tuple(report.files))
+
+    def _facts(self) -> RunFacts:
+        return RunFacts(
+            input_path=str(self._plan.settings.file),
+            input_sha256=self._plan.source.sha256,
+            num_lines=self._producer.report.num_lines,
+            num_reused=self._num_reused,
+            model=self._plan.names[0],
+            model_hash=self._plan.model_hash,
+            fingerprint=self._worker.fingerprint,
+            settings=settings_facts(self._plan.settings.process),
+            versions=version_facts(),
+            timings={
+                "started_at": self._started_at,
+                "wall_s": round(monotonic() - self._started_s, 3),
+            },
+        )
+
+    def _summary(self, counts: RowCounts, files: tuple[Path, ...]) -> Summary:
+        return summary_of(
+            counts,
+            num_reused=self._num_reused,
+            num_generated=self._worker.num_generated_tokens,
+            started_s=self._started_s,
+            files=files,
+        )
+
+    @property
+    def _num_reused(self) -> int:
+        return self._num_kept + self._producer.report.num_reused
+
+
+def _has_lost_rows(status: BatchStatus, store: PartStore) -> bool:
+    """Whether the queue has delivered everything, and yet rows are missing."""
+    return status.state.is_final and len(store.done) < (status.total or 0)

@@ -1,0 +1,57 @@
+"""A job in the hands of this worker.
+
+Owns: what is known about one leased job between TAKE and its end. Must not know: how it is run. One
+object for each delivery; the loop, the runner and the lease keeper share it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from engine.request import Request
+from jobs.queue import Lease, LeaseLoss
+from schemas.chat import ChatCompletionRequest
+from schemas.result import ResultRow
+
+__all__ = ["HeldJob", "PreparedJob"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedJob:
+    """A parsed request and the engine requests that answer it, choice 0 first.
+
+    Requests that an earlier worker had finished are FINISHED already and must not run again.
+    """
+
+    chat: ChatCompletionRequest
+    requests: Sequence[Request]
+    request_hash: str
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class HeldJob:
+    """One delivery. `leased_s` is `time.monotonic()`, `queue_s` how long the job had waited.
+
+    `prepared` or `refusal` is set once the job is translated; `is_started` when the engine may see
+    it; `loss` when the lease is over; `is_given_back` when the worker stops before its end.
+    """
+
+    lease: Lease
+    leased_s: float
+    queue_s: float
+    tenant: str = "default"
+    prepared: PreparedJob | None = None
+    refusal: ResultRow | None = None
+    is_started: bool = False
+    loss: LeaseLoss | None = None
+    is_given_back: bool = False
+    progress: bytes = field(default=b"")
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """Names this delivery of the job."""
+        return (*self.lease.key, self.lease.fence)
+
+    @property
+    def request_ids(self) -> list[str]:
+        """The engine requests that may be running for this job."""
+        return [request.request_id for request in self.prepared.requests] if self.prepared else []

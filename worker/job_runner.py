@@ -1,0 +1,121 @@
+"""One job, from prepared to recorded.
+
+Owns: running a job's requests in the engine, and the rule that every accepted job ends in exactly
+one result: the one boundary where anything may be caught. Must not know: windows, leases' renewal.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from engine.async_engine import AsyncEngine
+from engine.errors import EngineError, RequestError
+from engine.request import FinishReason, Request
+from jobs.queue import LeaseLoss, Outcome
+from schemas.errors import ApiError
+from schemas.result import ResultRow
+from worker.committer import Committer
+from worker.handover import encode_progress
+from worker.job import HeldJob
+from worker.metrics import WorkerMetrics
+from worker.translate import Translator, internal_error
+
+__all__ = ["JobRunner"]
+
+_log = logging.getLogger(__name__)
+
+_LOSS_OUTCOMES = {LeaseLoss.CANCELLED: Outcome.CANCELLED, LeaseLoss.EXPIRED: Outcome.EXPIRED}
+
+
+class JobRunner:
+    """Runs jobs in the engine and commits how they ended."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        translator: Translator,
+        committer: Committer,
+        metrics: WorkerMetrics,
+    ) -> None:
+        self._engine = engine
+        self._translator = translator
+        self._committer = committer
+        self._metrics = metrics
+
+    @property
+    def is_engine_dead(self) -> bool:
+        """Whether the engine's thread is gone, and whatever it ran may be why."""
+        return self._engine.failure is not None
+
+    async def run(self, job: HeldJob) -> bool:
+        """Take a started job to its end: recorded, or lost to somebody else.
+
+        False if it was interrupted because the worker stops; `job.progress` is set then. Raises
+        EngineError if the engine itself died, and what the queue fails with.
+        """
+        if job.loss is None:
+            row = job.refusal or await self._row(job)
+            if row is not None:
+                outcome = Outcome.OK if row.status_code == 200 else Outcome.ERR
+                await self._committer.commit(job, outcome, row.encode())
+                return True
+        if job.loss is None:
+            return False
+        await self._record_loss(job, job.loss)
+        return True
+
+    def interrupt(self, job: HeldJob) -> None:
+        """End what the engine runs for this job; its `run` returns soon."""
+        for request_id in job.request_ids:
+            self._engine.abort(request_id)
+
+    async def _row(self, job: HeldJob) -> ResultRow | None:
+        """The job's row; None if the job was interrupted."""
+        assert job.prepared is not None
+        requests = job.prepared.requests
+        try:
+            if job.is_given_back:
+                return None
+            await self._compute(requests)
+            is_aborted = any(r.finish_reason is FinishReason.ABORT for r in requests)
+            if is_aborted and (job.is_given_back or job.loss is not None):
+                job.progress = encode_progress(self._translator.identity, requests)
+                return None
+            return self._answer(job, requests)
+        except RequestError as error:
+            refusal = ApiError(400, str(error), param=error.param, code=error.code)
+            return self._translator.refuse(job, refusal)
+        except EngineError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the job boundary
+            _log.exception("job %d of batch %s failed", job.lease.idx, job.lease.batch_id)
+            return self._translator.refuse(job, internal_error(f"The worker failed: {error!r}"))
+
+    async def _compute(self, requests: Sequence[Request]) -> None:
+        """Run every choice; one that an earlier worker finished stays as it is."""
+        waiting = [request for request in requests if not request.is_finished]
+        if len(waiting) == 1:
+            await self._engine.run(waiting[0])
+        else:
+            results = await asyncio.gather(
+                *(self._engine.run(request) for request in waiting), return_exceptions=True
+            )
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+        for request in waiting:
+            self._metrics.request_finished(request)
+
+    def _answer(self, job: HeldJob, finished: Sequence[Request]) -> ResultRow:
+        for request in finished:
+            if request.finish_reason not in (FinishReason.STOP, FinishReason.LENGTH):
+                reason = request.error or f"The engine ended it: {request.finish_reason}"
+                return self._translator.refuse(job, internal_error(reason))
+        return self._translator.answer(job)
+
+    async def _record_loss(self, job: HeldJob, loss: LeaseLoss) -> None:
+        """The lease is over: a cancelled or expired job gets that row, any other is dropped."""
+        self._metrics.leases_lost.labels(loss.value).inc()
+        outcome = _LOSS_OUTCOMES.get(loss)
+        if outcome is not None:
+            await self._committer.commit(job, outcome, b"")

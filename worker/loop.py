@@ -1,0 +1,300 @@
+"""The worker's loop: take, translate, run, record.
+
+Owns: the window of held jobs, when to ask the queue for more, the order of their start, and how
+the worker stops. Must not know: Redis, HTTP, files, what a request says. TAKE never blocks: an idle
+worker polls, from 2 to 50 ms.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import monotonic, time
+
+from redis.exceptions import RedisError
+
+from jobs.errors import JobsError
+from jobs.queue import Lease, LeaseLoss, LostLease
+from jobs.redis_queue import RedisQueue
+from worker.committer import Committer
+from worker.credit import Ask, CreditWindow
+from worker.job import HeldJob
+from worker.job_runner import JobRunner
+from worker.leases import LeaseKeeper
+from worker.metrics import WorkerMetrics
+from worker.pulse import Pulse
+from worker.shutdown import Shutdown
+from worker.tenants import Tenants
+from worker.translate import Translator
+
+__all__ = ["LoopParts", "LoopSettings", "WorkerLoop"]
+
+_log = logging.getLogger(__name__)
+
+_SHORTEST_POLL_S = 0.002
+_LONGEST_POLL_S = 0.05
+_LONGEST_PAUSE_S = 0.5
+_LAST_TAKE_S = 1.0
+_FAREWELL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopSettings:
+    """What the loop is told: its name, what it serves, how many jobs the engine may see at once,
+    for how many seconds a step may last before the worker takes no more jobs, and how many seconds
+    running jobs get after a stop.
+    """
+
+    consumer: str
+    models: tuple[str, ...]
+    max_started_jobs: int
+    stall_s: float
+    drain_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopParts:
+    """What the loop works with, built by the process's composition root."""
+
+    queue: RedisQueue
+    translator: Translator
+    runner: JobRunner
+    committer: Committer
+    pulse: Pulse
+    metrics: WorkerMetrics
+
+
+class WorkerLoop:
+    """Runs jobs until told to stop. One object for one run."""
+
+    def __init__(
+        self, parts: LoopParts, keeper: LeaseKeeper, window: CreditWindow, settings: LoopSettings
+    ) -> None:
+        self._parts = parts
+        self._keeper = keeper
+        self._window = window
+        self._settings = settings
+        self._tenants = Tenants(parts.queue)
+        self._held: dict[tuple[str, int, int], HeldJob] = {}
+        self._ready: deque[HeldJob] = deque()
+        self._starting: list[HeldJob] = []
+        self._has_starting = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
+        self._num_started = 0
+        self._num_alone = 0
+        self._wake = asyncio.Event()
+        self._translators = ThreadPoolExecutor(1, "headrace-translate")
+        self._is_draining = False
+
+    @property
+    def num_held(self) -> int:
+        """Jobs this worker holds, started or not."""
+        return len(self._held)
+
+    def lose(self, lost: Sequence[LostLease]) -> None:
+        """Leases that are over: their jobs are interrupted and end accordingly."""
+        for entry in lost:
+            job = self._held.get((*entry.lease.key, entry.lease.fence))
+            if job is not None:
+                self._lose(job, entry.loss)
+
+    async def run(self, shutdown: Shutdown) -> None:
+        """Take and run jobs until `shutdown.stopping`, then drain. Raises when the engine dies."""
+        try:
+            async with asyncio.TaskGroup() as services:
+                stopped = services.create_task(self._wake_on(shutdown.stopping))
+                background = [
+                    stopped,
+                    services.create_task(self._wake_on(shutdown.forced)),
+                    services.create_task(self._parts.committer.run()),
+                    services.create_task(self._keeper.run()),
+                    services.create_task(self._parts.pulse.run()),
+                ]
+                async with asyncio.TaskGroup() as jobs:
+                    background.append(services.create_task(self._start_jobs(jobs)))
+                    await self._take_until(stopped, jobs)
+                    await self._drain(shutdown)
+                for task in background:
+                    task.cancel()
+        finally:
+            self._translators.shutdown(wait=False, cancel_futures=True)
+            await self._farewell()
+
+    async def _take_until(self, stopped: asyncio.Task[None], jobs: asyncio.TaskGroup) -> None:
+        poll_s = _SHORTEST_POLL_S
+        while not stopped.done():
+            ask = self._ask()
+            if ask is None:
+                await self._pause(_LONGEST_PAUSE_S)
+                continue
+            leases = await self._take(ask, stopped)
+            self._accept(leases, jobs)
+            poll_s = _SHORTEST_POLL_S if leases else min(poll_s * 1.5, _LONGEST_POLL_S)
+            await asyncio.sleep(poll_s)
+
+    def _ask(self) -> Ask | None:
+        """What to take now. Nothing while a job must run alone, or while the engine hangs: the
+        jobs that a hanging worker loses must not come back to it.
+        """
+        if self._num_alone or self._parts.pulse.stalled_s > self._settings.stall_s:
+            return None
+        return self._window.ask()
+
+    async def _take(self, ask: Ask, stopped: asyncio.Task[None]) -> list[Lease]:
+        """One TAKE. A server that is away is waited for, but not any longer than until a stop."""
+        taking: asyncio.Task[list[Lease]] = asyncio.ensure_future(
+            self._parts.queue.take(
+                self._settings.consumer,
+                self._settings.models,
+                max_jobs=ask.num_jobs,
+                max_cost_tokens=ask.cost_tokens,
+                num_in_flight=len(self._held),
+            )
+        )
+        try:
+            await asyncio.wait([taking, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not taking.done():
+                await asyncio.wait([taking], timeout=_LAST_TAKE_S)
+            return taking.result() if taking.done() else []
+        finally:
+            taking.cancel()
+
+    async def _pause(self, longest_s: float) -> None:
+        """Wait until something changes."""
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(longest_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _wake_on(self, event: asyncio.Event) -> None:
+        await event.wait()
+        self._wake.set()
+
+    def _accept(self, leases: Sequence[Lease], jobs: asyncio.TaskGroup) -> None:
+        now_s, now_ms = monotonic(), time() * 1000
+        fresh: list[HeldJob] = []
+        for lease in leases:
+            self._lose_earlier_delivery(lease)
+            queue_s = max(0.0, (now_ms - lease.enqueued_ms) / 1000)
+            fresh.append(HeldJob(lease=lease, leased_s=now_s, queue_s=queue_s))
+            self._hold(fresh[-1])
+        if fresh:
+            jobs.create_task(self._prepare(fresh))
+
+    def _lose_earlier_delivery(self, lease: Lease) -> None:
+        """A worker that stalled for longer than a lease may be given its own job again."""
+        if lease.fence <= 1:
+            return
+        for job in self._held.values():
+            if job.lease.key == lease.key:
+                self._lose(job, LeaseLoss.FENCED)
+
+    def _lose(self, job: HeldJob, loss: LeaseLoss) -> None:
+        job.loss = job.loss or loss
+        self._parts.runner.interrupt(job)
+
+    async def _prepare(self, fresh: list[HeldJob]) -> None:
+        """Translate a run of jobs off the loop, then queue them for the engine in prefix order."""
+        for batch_id in {job.lease.batch_id for job in fresh}:
+            tenant = await self._tenants.of(batch_id)
+            for job in fresh:
+                if job.lease.batch_id == batch_id:
+                    job.tenant = tenant
+        ordered: list[HeldJob] = await asyncio.get_running_loop().run_in_executor(
+            self._translators, self._parts.translator.prepare, fresh
+        )
+        self._ready.extend(job for job in ordered if self._held.get(job.key) is job)
+        self._start_ready()
+
+    def _start_ready(self) -> None:
+        """Let the next jobs in, as many as the engine may see."""
+        free = self._settings.max_started_jobs - self._num_started
+        while self._ready and free > 0 and not self._is_draining:
+            job = self._ready.popleft()
+            job.is_started = True
+            self._starting.append(job)
+            self._has_starting.set()
+            self._num_started += 1
+            free -= 1
+
+    async def _start_jobs(self, jobs: asyncio.TaskGroup) -> None:
+        """Announce and run what was let in, until cancelled. What comes in meanwhile waits for the
+        next announcement, so that a busy worker makes few of them.
+        """
+        while True:
+            await self._has_starting.wait()
+            self._has_starting.clear()
+            starting, self._starting = self._starting, []
+            await self._parts.committer.start(starting)
+            for job in starting:
+                if self._held.get(job.key) is job:
+                    task = jobs.create_task(self._run(job))
+                    self._running.add(task)
+                    task.add_done_callback(self._running.discard)
+
+    async def _run(self, job: HeldJob) -> None:
+        is_settled = await self._parts.runner.run(job)
+        self._num_started -= 1
+        if is_settled:
+            self._forget(job)
+        self._wake.set()
+        self._start_ready()
+
+    async def _drain(self, shutdown: Shutdown) -> None:
+        """Give back what has not started, let the rest finish until the deadline, give it back."""
+        self._is_draining = True
+        self._ready.clear()
+        await self._give_back([job for job in self._held.values() if not job.is_started])
+        deadline_s = monotonic() + self._settings.drain_s
+        while self._num_started and not shutdown.forced.is_set() and monotonic() < deadline_s:
+            await self._pause(min(_LONGEST_PAUSE_S, max(deadline_s - monotonic(), 0.001)))
+        for job in self._held.values():
+            job.is_given_back = True
+            self._parts.runner.interrupt(job)
+        farewell_s = monotonic() + _FAREWELL_S
+        while self._num_started and monotonic() < farewell_s:
+            await self._pause(_LONGEST_PAUSE_S)
+        for task in self._running:
+            task.cancel()  # a device that hangs, or a result that Redis does not take
+        await self._give_back(list(self._held.values()))
+
+    async def _give_back(self, jobs: Sequence[HeldJob]) -> None:
+        """Release these leases, without insisting: what Redis does not hear of lapses."""
+        if not jobs:
+            return
+        try:
+            async with asyncio.timeout(_FAREWELL_S):
+                await self._parts.committer.give_back(jobs)
+        except (TimeoutError, RedisError, OSError, JobsError) as error:
+            _log.warning("%d leases will lapse, Redis did not take them: %s", len(jobs), error)
+        for job in jobs:
+            self._forget(job)
+
+    async def _farewell(self) -> None:
+        """After a failure: give back what the failure cannot be blamed on."""
+        is_blamed = self._parts.runner.is_engine_dead
+        held = list(self._held.values())
+        await self._give_back([job for job in held if not (job.is_started and is_blamed)])
+
+    def _hold(self, job: HeldJob) -> None:
+        self._held[job.key] = job
+        self._window.hold(job.lease.cost_tokens)
+        self._keeper.hold(job)
+        self._num_alone += job.lease.is_last_attempt
+        metrics = self._parts.metrics
+        metrics.jobs_leased.inc()
+        metrics.jobs_reclaimed.inc(job.lease.attempt > 1)
+        metrics.jobs_in_flight.set(len(self._held))
+
+    def _forget(self, job: HeldJob) -> None:
+        if self._held.get(job.key) is not job:
+            return  # given back already while it was ending
+        del self._held[job.key]
+        self._window.drop(job.lease.cost_tokens)
+        self._keeper.drop(job)
+        self._num_alone -= job.lease.is_last_attempt
+        self._parts.metrics.jobs_in_flight.set(len(self._held))

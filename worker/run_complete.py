@@ -1,0 +1,73 @@
+"""A run of which every row is there already.
+
+Owns: the answer from the files alone. Must not know: Redis, engines.
+"""
+
+import json
+from pathlib import Path
+from time import monotonic
+
+from jobs.sinks.counts import RowCounts
+from jobs.sinks.final import write_final_files
+from jobs.sinks.manifest import RunFacts
+from jobs.sinks.target import Target, TargetKind
+from jobs.store import PartStore
+from worker.progress import Summary
+from worker.run_plan import RunPlan
+
+__all__ = ["answer_from_files", "summary_of"]
+
+_COUNTED = [
+    *("status_code", "error_code", "prompt_tokens", "cached_tokens", "completion_tokens"),
+    "reasoning_tokens",
+]
+
+
+def answer_from_files(plan: RunPlan, started_s: float) -> Summary:
+    """Count the rows of the finished run; write its final files again if one is gone.
+
+    Raises StoreError if the parts are damaged.
+    """
+    store = PartStore.open(plan.folder.parts_folder, plan.batch_id)
+    counts = RowCounts()
+    for part in store.parts:
+        counts.add(store.read(part, _COUNTED))
+    files = tuple(plan.target.final_files())
+    if not _are_all_there(plan.target):
+        facts = RunFacts(input_path=plan.start.state.input_path, input_sha256=plan.source.sha256)
+        files = write_final_files(plan.target, store, facts=facts).files
+    return summary_of(
+        counts, num_reused=counts.num_rows, num_generated=0, started_s=started_s, files=files
+    )
+
+
+def summary_of(
+    counts: RowCounts,
+    *,
+    num_reused: int,
+    num_generated: int,
+    started_s: float,
+    files: tuple[Path | str, ...],
+) -> Summary:
+    """The summary of a command that began at `started_s` (`time.monotonic()`)."""
+    return Summary(
+        num_ok=counts.num_ok,
+        num_failed=counts.num_rows - counts.num_ok,
+        num_reused=num_reused,
+        prompt_tokens=counts.prompt_tokens,
+        cached_tokens=counts.cached_tokens,
+        completion_tokens=counts.completion_tokens,
+        num_generated_tokens=num_generated,
+        wall_s=monotonic() - started_s,
+        files=files,
+    )
+
+
+def _are_all_there(target: Target) -> bool:
+    if target.kind is not TargetKind.FOLDER or target.path is None:
+        return bool(target.final_files())
+    try:
+        listed = json.loads((target.path / "run.json").read_bytes())["files"]
+        return all((target.path / name).is_file() for name in listed)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,138 @@
+"""From a chat request's parameters to what the engine samples by.
+
+Owns: defaults (request, else the checkpoint's, else OpenAI's), the clamp to the context, seeds.
+Must not know: text, Redis. What needs the vocabulary or the context limit is checked here, because
+schemas/ knows neither.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import xxhash
+
+from engine.model.generation import GenerationDefaults
+from engine.request import SamplingParams, StopRules
+from schemas.chat import ChatCompletionRequest
+from schemas.errors import ApiError
+
+__all__ = ["ModelLimits", "SamplingPlan", "plan_sampling", "resolve_seed"]
+
+_SEED_MASK = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLimits:
+    """What a request is checked against."""
+
+    max_model_len: int
+    vocab_size: int
+    eos_token_ids: frozenset[int]
+    defaults: GenerationDefaults
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingPlan:
+    """How every choice of one request is drawn and when it ends."""
+
+    sampling: SamplingParams
+    stop: StopRules
+
+
+def plan_sampling(
+    chat: ChatCompletionRequest, limits: ModelLimits, *, num_prompt_tokens: int, seed: int
+) -> SamplingPlan:
+    """The request's parameters under the model's limits.
+
+    Raises ApiError 400 for a prompt that leaves no room, max_tokens beyond any prompt, and token
+    ids outside the vocabulary.
+    """
+    max_tokens = _max_tokens(chat, limits, num_prompt_tokens)
+    stop_ids = frozenset(chat.stop_token_ids or ())
+    _check_token_ids("stop_token_ids", stop_ids, limits.vocab_size)
+    ignore_eos = bool(chat.ignore_eos)
+    min_tokens = min(chat.min_tokens or 0, max_tokens)
+    ends = stop_ids if ignore_eos else stop_ids | limits.eos_token_ids
+    defaults = limits.defaults
+    sampling = SamplingParams(
+        temperature=_first(chat.temperature, defaults.temperature, 1.0),
+        top_p=_first(chat.top_p, defaults.top_p, 1.0),
+        top_k=int(_first(chat.top_k_tokens, defaults.top_k, 0)),
+        min_p=_first(chat.min_p, defaults.min_p, 0.0),
+        repetition_penalty=_first(chat.repetition_penalty, defaults.repetition_penalty, 1.0),
+        presence_penalty=chat.presence_penalty or 0.0,
+        frequency_penalty=chat.frequency_penalty or 0.0,
+        logit_bias=_logit_bias(chat, limits.vocab_size),
+        min_tokens=min_tokens,
+        banned_token_ids=tuple(sorted(ends)) if min_tokens else (),
+        seed=seed,
+    )
+    stop = StopRules(
+        max_tokens=max_tokens,
+        min_tokens=min_tokens,
+        eos_token_ids=limits.eos_token_ids,
+        stop_token_ids=stop_ids,
+        ignore_eos=ignore_eos,
+    )
+    return SamplingPlan(sampling, stop)
+
+
+def resolve_seed(requested: int | None, *, seed: int, request_hash: str, idx: int) -> int:
+    """64 bits: the request's seed, else a hash of the process's seed, the request and its line, so
+    that a retry, a continuation or another worker draws the same tokens.
+    """
+    if requested is not None:
+        return requested & _SEED_MASK
+    return xxhash.xxh3_64_intdigest(f"{seed}:{request_hash}:{idx}".encode())
+
+
+def _first(requested: float | None, recommended: float | None, default: float) -> float:
+    if requested is not None:
+        return requested
+    return default if recommended is None else recommended
+
+
+def _max_tokens(chat: ChatCompletionRequest, limits: ModelLimits, num_prompt_tokens: int) -> int:
+    """The token limit of an answer, clamped to the rest of the context."""
+    room = limits.max_model_len - num_prompt_tokens
+    if room < 1:
+        raise ApiError(
+            400,
+            f"This model's maximum context length is {limits.max_model_len} tokens. However, your "
+            f"messages resulted in {num_prompt_tokens} tokens. Please reduce the length of the "
+            "messages.",
+            param="messages",
+            code="context_length_exceeded",
+        )
+    for name in ("max_completion_tokens", "max_tokens"):
+        wanted: int | None = getattr(chat, name)
+        if wanted is None:
+            continue
+        if wanted > limits.max_model_len:
+            raise ApiError(
+                400,
+                f"{name} is too large: {wanted}. This model supports at most "
+                f"{limits.max_model_len} tokens, prompt and completion together.",
+                param=name,
+                code="integer_above_max_value",
+            )
+        return min(wanted, room)
+    default = limits.defaults.max_new_tokens
+    return room if default is None else max(1, min(default, room))
+
+
+def _logit_bias(chat: ChatCompletionRequest, vocab_size: int) -> tuple[tuple[int, float], ...]:
+    bias = chat.bias_by_token_id
+    _check_token_ids("logit_bias", bias, vocab_size)
+    return tuple(sorted(bias.items()))
+
+
+def _check_token_ids(param: str, token_ids: Iterable[int], vocab_size: int) -> None:
+    for token_id in token_ids:
+        if token_id >= vocab_size:
+            raise ApiError(
+                400,
+                f"Invalid '{param}': token id {token_id} is not in the model's vocabulary of "
+                f"{vocab_size} tokens.",
+                param=param,
+                code="invalid_value",
+            )
