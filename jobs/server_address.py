@@ -44,7 +44,7 @@ class ServerAddress:
         folder = tempfile.mkdtemp(prefix=_PREFIX)
         if len(os.fsencode(folder)) + len("/s") > _MAX_SOCKET_PATH_BYTES:
             Path(folder).rmdir()
-            folder = tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp")  # noqa: S108 - mode 0700
+            folder = tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp")
         return cls(f"{folder}/s", tcp_port)
 
     @classmethod
@@ -98,7 +98,8 @@ class ServerAddress:
 
     def wait_for_survivor(self) -> bool:
         """Whether a server that was left behind answers, once it has loaded its data. One without
-        a pid may have been born when its parent died, so it gets a moment."""
+        a pid may have been born when its parent died, so it gets a moment.
+        """
         limit_s = monotonic() + (0.0 if self.pid else _BIRTH_S)
         while True:
             try:

@@ -103,13 +103,15 @@ local function complete_if_done(bid)
   return true
 end
 
--- Records the row of a leased job and removes the job: whether the row is new, and whether it was
--- the batch's last. The counters are read and written at once, since this is the busiest path.
+-- Records the row of a leased job and removes the job: whether the row is new (nil if somebody
+-- removed the batch), and whether it was the batch's last. Counters are read and written in one go,
+-- since this is the busiest path.
 local function finish_job(bid, model, id, cost, num_bytes, row)
   local B, S, idx = batch_key(bid), stream_key(bid, model), idx_of(id)
   local jobs, tokens = 'jobs:' .. model, 'tokens:' .. model
   local h = redis.call('HMGET', B, 'state', 'enq_done', 'total', 'ok', 'err', 'cancelled',
                        'expired', row.outcome, jobs, tokens, 'bytes')
+  if not h[1] then return nil, false end
   local is_new = make_visible(bid, idx, row)
   local new = is_new and 1 or 0
   redis.call('HSET', B, row.outcome, h[8] + new, jobs, h[9] - 1, tokens, h[10] - cost,
@@ -118,7 +120,8 @@ local function finish_job(bid, model, id, cost, num_bytes, row)
   redis.call('XDEL', S, id)
   redis.call('HDEL', attempts_key(bid), idx, idx .. ':p')
   local all = redis.call('HMGET', BACKLOG, jobs, tokens, 'bytes')
-  redis.call('HSET', BACKLOG, jobs, all[1] - 1, tokens, all[2] - cost, 'bytes', all[3] - num_bytes)
+  redis.call('HSET', BACKLOG, jobs, (all[1] or 0) - 1, tokens, (all[2] or 0) - cost,
+             'bytes', (all[3] or 0) - num_bytes)
 
   local is_running = h[1] == 'in_progress' or h[1] == 'cancelling'
   if not is_running or h[2] ~= '1' or h[4] + h[5] + h[6] + h[7] + new < tonumber(h[3]) then

@@ -26,5 +26,6 @@ local attempt = last_start == fence and starts or starts + 1
 local is_new, is_last = finish_job(bid, model, id, ARGV[9], ARGV[10],
                                    {custom_id = ARGV[8], outcome = ARGV[6], worker = me,
                                     attempt = attempt, payload = ARGV[7]})
+if is_new == nil then return 'GONE' end
 if not is_new then return 'DUP' end
 return is_last and 'LAST' or 'OK'

@@ -33,6 +33,8 @@ local leases, cost = {}, 0
 local is_alone = false -- just leased a last attempt: nothing beside it
 local is_emptying = false -- will lease one as soon as nothing is in flight
 local misses = 0
+local blocked = {} -- streams passed over in this call, since their sink lags
+local fruitless = {} -- by ring: steps since the last one that gave a job
 
 local function has_room()
   return not is_alone and not is_emptying and #leases < max_jobs and cost < max_cost
@@ -187,6 +189,11 @@ local function lease_waiting(batch)
   return spent, false
 end
 
+-- Moves the head of a list to its end. A poll that changes nothing writes nothing.
+local function rotate(list)
+  if redis.call('LLEN', list) > 1 then redis.call('LMOVE', list, list, 'LEFT', 'RIGHT') end
+end
+
 -- The deficit for a turn: a share more if it is used up. Who stands alone in the list owes nobody
 -- anything.
 local function replenish(deficit, share, list)
@@ -205,7 +212,8 @@ local function visit(batch, lane)
     return nil
   end
   if outbox_is_full(bid, batch.sink, max_outbox) then
-    redis.call('LMOVE', lane, lane, 'LEFT', 'RIGHT')
+    blocked[model .. '\n' .. bid] = true
+    rotate(lane)
     return nil
   end
   if batch.fate then
@@ -225,12 +233,13 @@ local function visit(batch, lane)
     leave_lane(bid, model, batch.tenant, batch.class)
   else
     redis.call('HSET', batch_key(bid), 'def:' .. model, batch.deficit - spent)
-    if batch.deficit - spent <= 0 then redis.call('LMOVE', lane, lane, 'LEFT', 'RIGHT') end
+    if batch.deficit - spent <= 0 then rotate(lane) end
   end
   return spent
 end
 
--- One step of the walk over a ring; false if the ring is empty.
+-- One step of the walk over a ring; false if the ring is empty, or has come round to a batch that
+-- was passed over without giving anything meanwhile.
 local function walk(class, model)
   local ring, deficits = ring_key(class, model), deficits_key(class, model)
   local tenant = redis.call('LINDEX', ring, 0)
@@ -242,19 +251,26 @@ local function walk(class, model)
     redis.call('HDEL', deficits, tenant)
     return true
   end
+  fruitless[ring] = (fruitless[ring] or 0) + 1
+  if blocked[model .. '\n' .. bid] then
+    if fruitless[ring] > redis.call('LLEN', ring) then return false end
+    misses = misses + 1
+    rotate(ring)
+    return true
+  end
   local weight = tonumber(redis.call('HGET', TENANTS, tenant) or '1')
-  local deficit = replenish(tonumber(redis.call('HGET', deficits, tenant) or '0'),
-                            quantum * weight, ring)
+  local before = tonumber(redis.call('HGET', deficits, tenant) or '0')
+  local deficit = replenish(before, quantum * weight, ring)
   local spent = nil
   if deficit > 0 then
     spent = guarded(bid, class, tenant, model, function()
       return visit(load_batch(bid, model), lane)
     end)
   end
-  if not spent or spent == 0 then misses = misses + 1 end
+  if not spent or spent == 0 then misses = misses + 1 else fruitless[ring] = 0 end
   deficit = deficit - (spent or 0)
-  redis.call('HSET', deficits, tenant, deficit)
-  if deficit <= 0 or not spent then redis.call('LMOVE', ring, ring, 'LEFT', 'RIGHT') end
+  if deficit ~= before then redis.call('HSET', deficits, tenant, deficit) end
+  if deficit <= 0 or not spent then rotate(ring) end
   return true
 end
 

@@ -64,15 +64,17 @@ def commits(leases: Sequence[Lease], outcome: Outcome = Outcome.OK) -> list[Comm
     ]
 
 
-async def let_lapse(redis: Redis, keys: Keys, leases: Sequence[Lease]) -> None:
-    """As if nobody had renewed these leases for a day: same owners, same delivery counts."""
+async def let_lapse(
+    redis: Redis, keys: Keys, leases: Sequence[Lease], *, idle_ms: int = RELEASED_IDLE_MS
+) -> None:
+    """As if nobody had renewed these leases for so long: same owners, same delivery counts."""
     for lease in leases:
         stream = keys.stream(lease.batch_id, lease.model)
         pending = await redis.xpending_range(stream, GROUP, lease.entry_id, lease.entry_id, 1)
         if pending:
             owner = pending[0]["consumer"].decode()
             await redis.xclaim(
-                *(stream, GROUP, owner, 0, [lease.entry_id]), idle=RELEASED_IDLE_MS, justid=True
+                *(stream, GROUP, owner, 0, [lease.entry_id]), idle=idle_ms, justid=True
             )
 
 

@@ -210,12 +210,6 @@ def test_a_note_that_names_a_foreign_process_harms_nobody(tmp_path: Path, binary
         bystander.wait()
 
 
-@pytest.mark.parametrize("note", ["", "{", "[]", '{"socket_path": 5}', "\x00"])
-def test_a_damaged_note_is_ignored(tmp_path: Path, note: str) -> None:
-    (tmp_path / "server.json").write_text(note)
-    assert ServerAddress.read(tmp_path) is None
-
-
 def test_a_server_that_cannot_start_says_why(tmp_path: Path, binary: Path) -> None:
     (tmp_path / "redis" / "appendonlydir").mkdir(parents=True)
     manifest = tmp_path / "redis" / "appendonlydir" / "appendonly.aof.manifest"

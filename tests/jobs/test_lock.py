@@ -6,8 +6,15 @@ from jobs.keys import Keys
 from jobs.lock import RedisLock
 
 
-def lock(redis: Redis, keys: Keys, *, name: str = "work", ttl_ms: int = 60_000) -> RedisLock:
-    return RedisLock(redis, keys, name, ttl_ms=ttl_ms)
+def lock(redis: Redis, keys: Keys, *, name: str = "work") -> RedisLock:
+    return RedisLock(redis, keys, name, ttl_ms=60_000)
+
+
+async def let_expire(redis: Redis, keys: Keys) -> None:
+    """As if nobody had renewed the lock for a minute."""
+    assert 0 < await redis.pttl(keys.lock("work")) <= 60_000
+    await redis.pexpire(keys.lock("work"), 1)
+    await asyncio.sleep(0.005)
 
 
 async def test_one_holder_at_a_time(redis: Redis, keys: Keys) -> None:
@@ -31,19 +38,19 @@ async def test_tokens_only_grow(redis: Redis, keys: Keys) -> None:
 
 
 async def test_a_renewal_keeps_the_token_and_the_time(redis: Redis, keys: Keys) -> None:
-    held = lock(redis, keys, ttl_ms=200)
+    held = lock(redis, keys)
     assert await held.hold()
     token = held.token
-    for _ in range(4):
-        await asyncio.sleep(0.08)
-        assert await held.hold()
+    await redis.pexpire(keys.lock("work"), 5_000)
+    assert await held.hold()
     assert held.token == token
+    assert await redis.pttl(keys.lock("work")) > 5_000
 
 
 async def test_who_slept_too_long_has_lost_it(redis: Redis, keys: Keys) -> None:
-    sleeper, other = lock(redis, keys, ttl_ms=30), lock(redis, keys)
+    sleeper, other = lock(redis, keys), lock(redis, keys)
     assert await sleeper.hold()
-    await asyncio.sleep(0.08)
+    await let_expire(redis, keys)
     assert await other.hold()
     assert not await sleeper.hold()
     assert sleeper.token is None
@@ -52,10 +59,10 @@ async def test_who_slept_too_long_has_lost_it(redis: Redis, keys: Keys) -> None:
 
 
 async def test_who_lost_it_to_nobody_gets_a_new_token(redis: Redis, keys: Keys) -> None:
-    held = lock(redis, keys, ttl_ms=30)
+    held = lock(redis, keys)
     assert await held.hold()
     before = held.token
-    await asyncio.sleep(0.08)
+    await let_expire(redis, keys)
     assert await held.hold()
     assert before is not None
     assert held.token is not None

@@ -32,7 +32,7 @@ BATCHES = ("b0", "b1")
 WORKERS = st.sampled_from(["w0", "w1", "w2"])
 BATCH = st.sampled_from(BATCHES)
 ONE_IN_FOUR = st.sampled_from([False, False, False, True])
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 2
 SETTINGS = QueueSettings(
     reap_every_ms=1,
     max_attempts=MAX_ATTEMPTS,
@@ -309,7 +309,7 @@ def test_no_interleaving_breaks_the_queue(
     run_state_machine_as_test(
         lambda: QueueMachine(make_client),
         settings=settings(
-            max_examples=10 if server == FAKE else 25,
+            max_examples=6 if server == FAKE else 15,
             stateful_step_count=50,
             deadline=None,
             database=None,

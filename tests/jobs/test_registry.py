@@ -23,12 +23,13 @@ async def test_a_worker_is_known_as_it_described_itself(redis: Redis, keys: Keys
 
 
 async def test_a_worker_without_heartbeat_is_gone(redis: Redis, keys: Keys) -> None:
-    registry = Registry(redis, keys, ttl_ms=40)
-    await registry.register(worker("dies", "m1"))
-    await registry.register(worker("lives", "m2"))
-    await asyncio.sleep(0.025)
-    await registry.register(worker("lives", "m2"))
-    await asyncio.sleep(0.025)
+    registry = Registry(redis, keys, ttl_ms=50_000)
+    for consumer in ("dies", "lives"):
+        await registry.register(worker(consumer, "m1"))
+        assert 0 < await redis.pttl(keys.worker(consumer)) <= 50_000
+        await redis.pexpire(keys.worker(consumer), 20)
+    await registry.register(worker("lives", "m1"))
+    await asyncio.sleep(0.03)
     assert [each.consumer for each in await registry.live_workers()] == ["lives"]
     assert await redis.smembers(keys.workers) == {b"lives"}, "the dead are forgotten"
 

@@ -1,0 +1,69 @@
+import asyncio
+import random
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+import jobs.redis_calls
+from jobs.keys import Keys
+from jobs.redis_calls import RedisCalls
+from jobs.retrying import Retrying
+from jobs.server import connect
+
+
+async def test_plain_commands_give_their_replies(redis: Redis, keys: Keys) -> None:
+    calls = RedisCalls(redis, keys)
+    await calls.command(lambda client: client.set("key", "value"))
+    assert await calls.command(lambda client: client.get("key")) == b"value"
+    replies = await calls.pipeline([("HSET", "hash", "f", 1), ("HGETALL", "hash")])
+    assert replies == [1, {b"f": b"1"}]
+
+
+async def test_a_server_that_never_answers_is_given_up(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs.redis_calls, "REPLY_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        client = connect(f"redis://127.0.0.1:{mute.getsockname()[1]}")
+        with pytest.raises(RedisTimeoutError, match="no reply within"):
+            await RedisCalls(client, keys).command(lambda redis: redis.get("key"))
+        await client.aclose()
+
+
+async def test_only_the_calls_that_failed_are_sent_again(redis: Redis, keys: Keys) -> None:
+    calls = RedisCalls(redis, keys, Retrying())
+    sent: list[list[str]] = []
+
+    async def run_many(name: str, arguments: Sequence[Sequence[Any]]) -> list[Any]:
+        sent.append([each[0] for each in arguments])
+        first = len(sent) == 1
+        answers = {"a": b"A", "b": OutOfMemoryError("OOM") if first else b"B"}
+        return [answers.get(each[0], ResponseError("ERR")) for each in arguments]
+
+    calls._scripts.run_many = run_many  # type: ignore[method-assign]
+    replies = await calls.scripts("any", [("a",), ("b",), ("c",)])
+    assert sent == [["a", "b", "c"], ["b"]]
+    assert replies[:2] == [b"A", b"B"]
+    assert isinstance(replies[2], ResponseError)
+
+
+async def test_a_cancellation_is_never_lost(redis: Redis, keys: Keys) -> None:
+    """redis-py with a socket_timeout loses some before Python 3.12; a process would not end."""
+    calls = RedisCalls(redis, keys)
+
+    async def work() -> None:
+        while True:
+            await calls.command(lambda client: client.get("key"))
+
+    for _ in range(100):
+        tasks = [asyncio.create_task(work()) for _ in range(3)]
+        await asyncio.sleep(random.uniform(0, 0.003))
+        for task in tasks:
+            task.cancel()
+        _, pending = await asyncio.wait(tasks, timeout=5)
+        assert not pending
