@@ -15,6 +15,8 @@ from typing import Annotated
 
 import typer
 
+from engine.threads import let_waiting_threads_sleep
+from worker.background import is_any_left
 from worker.errors import EXIT_FAILED, EXIT_USAGE, exit_code_of, first_cause, sentence_for
 from worker.logging import configure_logging
 from worker.option_groups import setting, with_groups
@@ -32,11 +34,31 @@ __all__ = ["main"]
 
 app = typer.Typer(
     name="headrace",
-    help="Runs files of OpenAI-format chat requests through a language model.",
     add_completion=False,
     rich_markup_mode=None,  # rich's panels cut long flags off in narrow windows and pipes
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(is_asked_for: bool) -> None:
+    if is_asked_for:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"headrace {version('headrace')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Runs files of OpenAI-format chat requests through a language model."""
+
 
 InputFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="OpenAI batch file: one JSON request per line.")
@@ -63,7 +85,8 @@ def run(
     ] = False,
 ) -> int:
     """Run FILE and write its results; run it again to continue after an interruption."""
-    configure_logging(log_format=log.log_format, level=log.log_level, quiet=sys.stderr.isatty())
+    is_bar_enough = sys.stderr.isatty() and service.metrics_port is None
+    configure_logging(log_format=log.log_format, level=log.log_level, quiet=is_bar_enough)
     from worker.run import run_file
 
     return run_file(
@@ -183,6 +206,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unless --debug or HEADRACE_DEBUG asks for it.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    let_waiting_threads_sleep()  # before any command imports torch
+    code = _run(arguments)
+    _flush()
+    if is_any_left():
+        os._exit(code)  # a model was being loaded, and nobody waits for it any more
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     try:
         code = app(args=arguments or ["--help"], prog_name="headrace", standalone_mode=False)
     except typer.TyperException as error:
@@ -193,7 +225,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:  # noqa: BLE001 - the process boundary
         return _fail(error, is_debugging=_is_debugging(arguments))
-    _flush()
     return code if isinstance(code, int) else EXIT_FAILED
 
 

@@ -76,9 +76,7 @@ async def _fetch(
         _check_complete(status, store)
         report = await collector.write_files(target, batch_facts(status), num_rows=None)
     display.close()
-    summary = summary_of(
-        report.counts, num_reused=0, num_generated=0, started_s=started_s, files=report.files
-    )
+    summary = summary_of(report.counts, num_reused=0, started_s=started_s, files=report.files)
     print_summary(summary)
     return EXIT_ROWS_FAILED if summary.num_failed else EXIT_OK
 

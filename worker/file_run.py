@@ -58,6 +58,7 @@ class FileRun:
         self._worker = LazyWorker(plan.config, plan.names, service, self._metrics, display)
         self._num_rows: int | None = None
         self._num_kept = 0
+        self._computing_s = 0.0
 
     async def execute(self) -> Summary:
         """Run to the end, or to a signal. Raises InterruptedRun in the latter case."""
@@ -78,7 +79,9 @@ class FileRun:
                     num_tokens=lambda: self._worker.num_generated_tokens,
                 )
                 await self._announce(connection, store)
-                if not await self._run_jobs(connection, collector, vitals, shutdown):
+                is_complete = await self._run_jobs(connection, collector, vitals, shutdown)
+                self._computing_s = self._worker.computing_s
+                if not is_complete:
                     await self._leave(collector, shutdown)
                 return await self._finish(connection, collector)
 
@@ -121,6 +124,7 @@ class FileRun:
             if len(store.done):
                 await queue.restore(batch_id, list(store.done), count_outcomes(store))
             return
+        self._num_kept = max(self._num_kept, status.num_finished)
         if self._is_embedded:
             await queue.reclaim_all(batch_id)
         if status.num_enqueued > status.num_finished:
@@ -239,6 +243,7 @@ class FileRun:
             counts,
             num_reused=self._num_reused,
             num_generated=self._worker.num_generated_tokens,
+            computing_s=self._computing_s,
             started_s=self._started_s,
             files=files,
         )

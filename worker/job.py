@@ -5,7 +5,7 @@ object for each delivery; the loop, the runner and the lease keeper share it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from engine.request import Request
 from jobs.queue import Lease, LeaseLoss
@@ -44,7 +44,7 @@ class HeldJob:
     is_started: bool = False
     loss: LeaseLoss | None = None
     is_given_back: bool = False
-    progress: bytes = field(default=b"")
+    progress: bytes = b""
 
     @property
     def key(self) -> tuple[str, int, int]:

@@ -74,9 +74,7 @@ class JobRunner:
         assert job.prepared is not None
         requests = job.prepared.requests
         try:
-            if job.is_given_back:
-                return None
-            await self._compute(requests)
+            await self._compute(job, requests)
             is_aborted = any(r.finish_reason is FinishReason.ABORT for r in requests)
             if is_aborted and (job.is_given_back or job.loss is not None):
                 job.progress = encode_progress(self._translator.identity, requests)
@@ -91,20 +89,27 @@ class JobRunner:
             _log.exception("job %d of batch %s failed", job.lease.idx, job.lease.batch_id)
             return self._translator.refuse(job, internal_error(f"The worker failed: {error!r}"))
 
-    async def _compute(self, requests: Sequence[Request]) -> None:
+    async def _compute(self, job: HeldJob, requests: Sequence[Request]) -> None:
         """Run every choice; one that an earlier worker finished stays as it is."""
         waiting = [request for request in requests if not request.is_finished]
         if len(waiting) == 1:
-            await self._engine.run(waiting[0])
+            await self._run_one(job, waiting[0])
         else:
             results = await asyncio.gather(
-                *(self._engine.run(request) for request in waiting), return_exceptions=True
+                *(self._run_one(job, request) for request in waiting), return_exceptions=True
             )
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
         for request in waiting:
             self._metrics.request_finished(request)
+
+    async def _run_one(self, job: HeldJob, request: Request) -> None:
+        """An interruption that came before the engine has the request must end it too."""
+        if job.is_given_back or job.loss is not None:
+            request.finish_reason = FinishReason.ABORT
+        else:
+            await self._engine.run(request)
 
     def _answer(self, job: HeldJob, finished: Sequence[Request]) -> ResultRow:
         for request in finished:

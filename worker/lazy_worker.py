@@ -5,6 +5,7 @@ not know: where jobs come from.
 """
 
 import asyncio
+from time import monotonic
 
 from engine.config import EngineConfig
 from worker.connection import Connection
@@ -38,11 +39,17 @@ class LazyWorker:
         self._metrics = metrics
         self._display = display
         self._machine: Machine | None = None
+        self._running_since_s: float | None = None
 
     @property
     def num_generated_tokens(self) -> int:
         """Output tokens that this process has computed."""
         return self._machine.engine.stats().generation_tokens if self._machine else 0
+
+    @property
+    def computing_s(self) -> float:
+        """For how long there has been a model that runs."""
+        return 0.0 if self._running_since_s is None else monotonic() - self._running_since_s
 
     @property
     def fingerprint(self) -> str | None:
@@ -57,7 +64,7 @@ class LazyWorker:
         machine = await load_in_background(self._config, self._names, shutdown)
         if machine is None:
             return
-        self._machine = machine
+        self._machine, self._running_since_s = machine, monotonic()
         vitals.loaded(machine.engine)
         self._display.phase("running")
         settings = WorkSettings(

@@ -88,11 +88,6 @@ class WorkerLoop:
         self._translators = ThreadPoolExecutor(1, "headrace-translate")
         self._is_draining = False
 
-    @property
-    def num_held(self) -> int:
-        """Jobs this worker holds, started or not."""
-        return len(self._held)
-
     def lose(self, lost: Sequence[LostLease]) -> None:
         """Leases that are over: their jobs are interrupted and end accordingly."""
         for entry in lost:

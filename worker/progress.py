@@ -37,7 +37,7 @@ class Summary:
     """The end of a batch: rows and tokens of the whole batch, `wall_s` of this command.
 
     `num_reused` rows were there from an earlier run; `num_generated_tokens` is what this command
-    computed, the other token counts are sums over all rows.
+    computed in `computing_s`, the other token counts are sums over all rows.
     """
 
     num_ok: int
@@ -47,6 +47,7 @@ class Summary:
     cached_tokens: int
     completion_tokens: int
     num_generated_tokens: int
+    computing_s: float
     wall_s: float
     files: tuple[Path | str, ...]
 
@@ -187,7 +188,7 @@ def print_summary(summary: Summary, stream: TextIO | None = None) -> None:
     table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
     table.add_column("what", style="bold")
     table.add_column("value", justify="right")
-    rate = summary.num_generated_tokens / summary.wall_s if summary.wall_s > 0 else 0.0
+    rate = summary.num_generated_tokens / summary.computing_s if summary.computing_s > 0 else 0.0
     for name, value in (
         ("rows ok", f"{summary.num_ok:,}"),
         ("rows failed", f"{summary.num_failed:,}"),

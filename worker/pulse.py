@@ -21,7 +21,7 @@ class Pulse:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._num_beats = 0
-        self._seen_beats = -1
+        self._seen_beats = 0
         self._seen_steps = -1
         self._last_steps = -1
         self._moved_s = monotonic()

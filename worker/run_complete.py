@@ -36,18 +36,17 @@ def answer_from_files(plan: RunPlan, started_s: float) -> Summary:
     if not _are_all_there(plan.target):
         facts = RunFacts(input_path=plan.start.state.input_path, input_sha256=plan.source.sha256)
         files = write_final_files(plan.target, store, facts=facts).files
-    return summary_of(
-        counts, num_reused=counts.num_rows, num_generated=0, started_s=started_s, files=files
-    )
+    return summary_of(counts, num_reused=counts.num_rows, started_s=started_s, files=files)
 
 
 def summary_of(
     counts: RowCounts,
     *,
     num_reused: int,
-    num_generated: int,
     started_s: float,
     files: tuple[Path | str, ...],
+    num_generated: int = 0,
+    computing_s: float = 0.0,
 ) -> Summary:
     """The summary of a command that began at `started_s` (`time.monotonic()`)."""
     return Summary(
@@ -58,6 +57,7 @@ def summary_of(
         cached_tokens=counts.cached_tokens,
         completion_tokens=counts.completion_tokens,
         num_generated_tokens=num_generated,
+        computing_s=computing_s,
         wall_s=monotonic() - started_s,
         files=files,
     )

@@ -153,6 +153,7 @@ async def _count(queue: RedisQueue, batch_id: str, worker: LazyWorker, started_s
         cached_tokens=cached,
         completion_tokens=completion,
         num_generated_tokens=worker.num_generated_tokens,
+        computing_s=worker.computing_s,
         wall_s=monotonic() - started_s,
         files=(f"redis batch {batch_id}: headrace results {batch_id} -o OUT writes its rows",),
     )

@@ -39,7 +39,7 @@ class Shutdown:
     def receive(self, number: int) -> None:
         """Note one signal: stop, then force, then exit at once."""
         name = signal.Signals(number).name
-        if not self.stopping.is_set():
+        if self.signal_number is None:
             self.signal_number = number
             _log.info("%s: stopping; once more to stop without waiting", name)
             self.stopping.set()

@@ -131,6 +131,16 @@ def test_a_bug_shows_its_traceback_only_with_debug(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert re.fullmatch(r"headrace \d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    assert "enqueue" in capsys.readouterr().out
+
+
 def test_commands_that_only_talk_to_redis_load_no_torch() -> None:
     code = (
         "import sys, worker.cli, worker.enqueue, worker.batches;"

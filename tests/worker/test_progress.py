@@ -69,10 +69,11 @@ def test_the_summary_names_rows_tokens_time_and_files() -> None:
         cached_tokens=60_000,
         completion_tokens=9_000,
         num_generated_tokens=8_000,
-        wall_s=4.0,
+        computing_s=4.0,
+        wall_s=5.0,
         files=(Path("/a b/[x]/output.jsonl"),),
     )
     print_summary(summary, stream)
     text = stream.getvalue()
-    for shown in ("1,234", "100,000", "60,000", "9,000", "2,000.0", "4.00", "[x]/output.jsonl"):
+    for shown in ("1,234", "100,000", "60,000", "9,000", "2,000.0", "5.00", "[x]/output.jsonl"):
         assert shown in text

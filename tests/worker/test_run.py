@@ -284,6 +284,31 @@ def test_a_queue_that_lost_everything_is_rebuilt_from_the_files(
     assert len(stage.executors[1].seen) < 60
 
 
+def test_a_run_works_without_any_server_binary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("jobs.server.find_server_binary", lambda: None)
+    file = write(tmp_path / "in.jsonl", *(line(f"r{n}", max_tokens=n % 7 + 1) for n in range(60)))
+    arguments = ["run", str(file), "-o", str(tmp_path / "out")]
+    assert cli.main(arguments) == 0
+    assert len(read(tmp_path / "out" / "output.jsonl")) == 60
+    assert "lost with it" in capsys.readouterr().err
+
+
+def test_what_an_in_process_queue_held_is_in_the_files_after_an_interruption(
+    tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.server.find_server_binary", lambda: None)
+    file = write(tmp_path / "in.jsonl", *(line(f"r{n}", max_tokens=n % 7 + 1) for n in range(60)))
+    arguments = ["run", str(file), "-o", str(tmp_path / "out")]
+    stage.make = lambda: CountingExecutor(signal_at=12)
+    assert cli.main(arguments) == 130
+    stage.make = CountingExecutor
+    assert cli.main(arguments) == 0
+    assert list(contents(tmp_path / "out" / "output.jsonl")) == [f"r{n}" for n in range(60)]
+    assert len(stage.executors[1].seen) < 60
+
+
 def test_the_strict_policy_refuses_the_file(
     tmp_path: Path, stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:

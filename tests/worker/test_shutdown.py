@@ -34,6 +34,13 @@ async def test_stopping_without_a_signal_has_no_signal_number() -> None:
     assert shutdown.signal_number is None
 
 
+async def test_a_signal_after_the_work_is_done_is_the_first_one() -> None:
+    shutdown = Shutdown()
+    shutdown.stop()
+    shutdown.receive(signal.SIGINT)
+    assert not shutdown.forced.is_set()
+
+
 async def test_the_handlers_are_gone_afterwards() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with Shutdown().handling_signals():
