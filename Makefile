@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml
 
 # Exit code 3 says: finished, and some rows failed. The example has bad rows on purpose.
 demo: $(STAMP) ## run examples/requests.jsonl from one end to the other
-	$(BIN)/headrace run examples/requests.jsonl -o out/demo || [ $$? -eq 3 ]
+	$(BIN)/headrace run examples/requests.jsonl -o out || [ $$? -eq 3 ]
 	@echo "Run it again: nothing is computed twice."
 
 test: $(STAMP) ## the whole suite

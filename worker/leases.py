@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from time import monotonic
 
-from jobs.redis_queue import RedisQueue
 from redis.exceptions import RedisError
 
 from jobs.queue import Lease, LostLease
+from jobs.redis_queue import RedisQueue
 from worker.job import HeldJob
 from worker.pulse import Pulse
 
