@@ -188,7 +188,9 @@ def print_summary(summary: Summary, stream: TextIO | None = None) -> None:
     table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
     table.add_column("what", style="bold")
     table.add_column("value", justify="right")
-    rate = summary.num_generated_tokens / summary.computing_s if summary.computing_s > 0 else 0.0
+    rate = "-"  # computed elsewhere, or before
+    if summary.computing_s > 0:
+        rate = f"{summary.num_generated_tokens / summary.computing_s:,.1f}"
     for name, value in (
         ("rows ok", f"{summary.num_ok:,}"),
         ("rows failed", f"{summary.num_failed:,}"),
@@ -196,7 +198,7 @@ def print_summary(summary: Summary, stream: TextIO | None = None) -> None:
         ("prompt tokens", f"{summary.prompt_tokens:,}"),
         ("cached tokens", f"{summary.cached_tokens:,}"),
         ("output tokens", f"{summary.completion_tokens:,}"),
-        ("output tokens/s", f"{rate:,.1f}"),
+        ("output tokens/s", rate),
         ("wall seconds", f"{summary.wall_s:,.2f}"),
     ):
         table.add_row(name, value)
