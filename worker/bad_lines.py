@@ -17,9 +17,13 @@ def refuse_bad_lines(file: Path, errors: list[LineError]) -> None:
     """Raises RunError, with the first errors and their lines, if there is any."""
     if not errors:
         return
-    shown = "; ".join(
-        (f"line {error.line}: " if error.line is not None else "") + error.error.message
-        for error in errors[:_MAX_SHOWN]
-    )
+    shown = "; ".join(map(_describe, errors[:_MAX_SHOWN]))
     rest = f"; and {len(errors) - _MAX_SHOWN} more" if len(errors) > _MAX_SHOWN else ""
     raise RunError(f"{file} was refused and nothing ran: {shown}{rest}")
+
+
+def _describe(error: LineError) -> str:
+    """The message behind its line, which messages about lines without an id name already."""
+    message = error.error.message
+    prefix = "" if error.line is None else f"line {error.line}: "
+    return message if message.startswith(prefix) else prefix + message
