@@ -1,0 +1,109 @@
+"""Small arithmetic, with and without a written-out thought.
+
+Owns: the pairs that training may see and how a sum is thought through. Must not know: other tasks.
+Pairs of two-digit numbers for which `is_held_out` holds never appear in training.
+"""
+
+from random import Random
+
+from engine.demo_model.training import words
+from engine.demo_model.training.examples import Example, user
+
+__all__ = ["arithmetic", "is_held_out", "thought"]
+
+_FORMS = {
+    "+": ("{a} + {b}", "{a} plus {b}", "{a}+{b}", "the sum of {a} and {b}", "add {a} and {b}"),
+    "-": ("{a} - {b}", "{a} minus {b}", "{a}-{b}", "subtract {b} from {a}", "take {b} from {a}"),
+    "*": (
+        "{a} * {b}",
+        "{a} times {b}",
+        "{a} x {b}",
+        "the product of {a} and {b}",
+        "multiply {a} by {b}",
+    ),
+}
+_ASKS = (
+    "What is {e}?",
+    "{e}",
+    "{e} = ?",
+    "Compute {e}.",
+    "How much is {e}?",
+    "Calculate {e}",
+    "{e} =",
+    "Tell me {e}.",
+    "{f} {e}?",
+    "Please compute {e}.",
+)
+_STORIES = {
+    "+": (
+        "{n} has {a} {t} and gets {b} more. How many {t} now?",
+        "There are {a} {t} and then {b} more come. How many in total?",
+        "{a} {t} and another {b} {t}: how many altogether?",
+    ),
+    "-": (
+        "{n} had {a} {t} and gave away {b}. How many {t} are left?",
+        "Of {a} {t}, {b} are gone. How many remain?",
+        "{n} has {a} {t} and loses {b}. How many left?",
+    ),
+    "*": (
+        "{a} boxes hold {b} {t} each. How many {t}?",
+        "{n} buys {a} bags of {b} {t}. How many {t} in total?",
+    ),
+}
+
+
+def is_held_out(left: int, right: int) -> bool:
+    """Whether a pair is kept for the held-out suite (one in eight of two-digit pairs)."""
+    return left >= 10 and right >= 10 and (left * 31 + right * 17) % 8 == 3
+
+
+def thought(left: int, operator: str, right: int) -> str:
+    """The steps by which a child would do it: ones and tens, or tens and ones times."""
+    if operator == "*":
+        tens, ones = divmod(max(left, right), 10)
+        factor = min(left, right)
+        if not tens:
+            return f"{left} * {right} = {left * right}"
+        return (
+            f"{tens}0 * {factor} = {tens * 10 * factor}, {ones} * {factor} = {ones * factor}, "
+            f"{tens * 10 * factor} + {ones * factor} = {left * right}"
+        )
+    tens, ones = right - right % 10, right % 10
+    sign = 1 if operator == "+" else -1
+    middle = left + sign * tens
+    result = middle + sign * ones
+    return f"{left} {operator} {tens} = {middle}, {middle} {operator} {ones} = {result}"
+
+
+def _numbers(rng: Random, operator: str) -> tuple[int, int]:
+    if operator == "*":
+        left = rng.randint(2, 12) if rng.random() < 0.7 else rng.randint(2, 99)
+        right = rng.randint(2, 9)
+        return (right, left) if rng.random() < 0.5 else (left, right)
+    while True:
+        left = rng.randint(0, 99)
+        right = rng.randint(0, 99) if rng.random() < 0.85 else rng.randint(0, 9)
+        if operator == "-" and right > left and rng.random() < 0.95:
+            left, right = right, left
+        if not is_held_out(left, right):
+            return left, right
+
+
+def arithmetic(rng: Random) -> Example:
+    """A sum, difference or product of numbers up to two digits."""
+    operator = rng.choice("++++----*")
+    left, right = _numbers(rng, operator)
+    result = {"+": left + right, "-": left - right, "*": left * right}[operator]
+    thinking = (operator == "*" and max(left, right) > 12) or rng.random() < 0.3
+    if rng.random() < 0.2 and result >= 0:
+        text = rng.choice(_STORIES[operator]).format(
+            n=words.person(rng).split()[0], a=left, b=right, t=words.noun(rng) + "s"
+        )
+    else:
+        form = rng.choice(_FORMS[operator]).format(a=left, b=right)
+        text = rng.choice(_ASKS).format(e=form, f=words.filler(rng).capitalize())
+        text = text[0].upper() + text[1:]
+    answer = {"role": "assistant", "content": str(result)}
+    if thinking:
+        answer["reasoning_content"] = thought(left, operator, right)
+    return Example("arithmetic", [user(text)], answer, thinking=thinking)

@@ -1,0 +1,120 @@
+"""Examples to token batches of one fixed size, made ahead in another process.
+
+Owns: tokenising, loss weights, grouping by length. Must not know: the model.
+A step holds a constant number of tokens, cut into strips. Each strip has sequences of one padded
+length, so attention needs no mask but the causal one, and the rest of the model sees one flat run.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from engine.demo_model.training.mixture import draw
+from engine.demo_model.training.rendering import render
+
+__all__ = ["STEP_TOKENS", "Batch", "prefetched", "shard"]
+
+_STRIP_TOKENS = 768
+_STRIPS_PER_STEP = 4
+STEP_TOKENS = _STRIP_TOKENS * _STRIPS_PER_STEP
+_LENGTHS = (32, 48, 64, 96, 128, 192, 256, 384, 768)
+_SHARD_EXAMPLES = 1000
+_PROMPT_WEIGHT = 0.1
+
+
+@dataclass(slots=True, frozen=True)
+class Batch:
+    """One step: flat [STEP_TOKENS] int64 `tokens`, `targets`, `positions` and float32 `weights`.
+
+    `groups` lists (number of sequences, padded length) in order.
+    """
+
+    tokens: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    groups: tuple[tuple[int, int], ...]
+
+
+def shard(tokenizer: Tokenizer, seed: int, index: int, progress: float) -> list[Batch]:
+    """The batches of one deterministic shard."""
+    rng = Random(f"{seed}/{index}")
+    rendered = [render(draw(rng, progress)) for _ in range(_SHARD_EXAMPLES)]
+    prompts = tokenizer.encode_batch([text.prompt for text in rendered])
+    answers = tokenizer.encode_batch([text.answer for text in rendered])
+    by_length: dict[int, list[tuple[list[int], int]]] = {length: [] for length in _LENGTHS}
+    for prompt, answer in zip(prompts, answers, strict=True):
+        ids = prompt.ids + answer.ids
+        padded = next((length for length in _LENGTHS if len(ids) - 1 <= length), None)
+        if padded is not None:
+            by_length[padded].append((ids, len(prompt.ids)))
+    strips = []
+    for length, entries in by_length.items():
+        rows = _STRIP_TOKENS // length
+        for start in range(0, len(entries) - rows + 1, rows):
+            strips.append((length, entries[start : start + rows]))
+    rng.shuffle(strips)
+    usable = len(strips) - len(strips) % _STRIPS_PER_STEP
+    return [
+        _batch(sorted(strips[start : start + _STRIPS_PER_STEP], key=lambda strip: strip[0]))
+        for start in range(0, usable, _STRIPS_PER_STEP)
+    ]
+
+
+def _batch(strips: list[tuple[int, list[tuple[list[int], int]]]]) -> Batch:
+    tokens = np.zeros(STEP_TOKENS, np.int64)
+    targets = np.zeros(STEP_TOKENS, np.int64)
+    positions = np.zeros(STEP_TOKENS, np.int64)
+    weights = np.zeros(STEP_TOKENS, np.float32)
+    counts: dict[int, int] = {}
+    offset = 0
+    for length, entries in strips:
+        counts[length] = counts.get(length, 0) + len(entries)
+        for ids, num_prompt in entries:
+            size = len(ids) - 1
+            tokens[offset : offset + size] = ids[:-1]
+            targets[offset : offset + size] = ids[1:]
+            weights[offset : offset + num_prompt - 1] = _PROMPT_WEIGHT
+            weights[offset + num_prompt - 1 : offset + size] = 1.0
+            positions[offset : offset + length] = np.arange(length)
+            offset += length
+    return Batch(
+        tokens,
+        targets,
+        positions,
+        weights,
+        tuple((rows, length) for length, rows in counts.items()),
+    )
+
+
+def _produce(
+    queue: "Queue[tuple[int, list[Batch]]]", tokenizer_json: str, seed: int, start: int, ramp: int
+) -> None:
+    tokenizer = Tokenizer.from_str(tokenizer_json)
+    index = start
+    while True:
+        queue.put((index, shard(tokenizer, seed, index, min(1.0, index / max(1, ramp)))))
+        index += 1
+
+
+def prefetched(
+    tokenizer: Tokenizer, seed: int, start: int, ramp: int
+) -> Generator[tuple[int, list[Batch]], None, None]:
+    """Shards from `start` on, with their numbers; the mixture is complete after `ramp` shards."""
+    context = get_context("spawn")
+    queue: Queue[tuple[int, list[Batch]]] = context.Queue(maxsize=3)
+    process = context.Process(
+        target=_produce, args=(queue, tokenizer.to_str(), seed, start, ramp), daemon=True
+    )
+    process.start()
+    try:
+        while True:
+            yield queue.get()
+    finally:
+        process.terminate()

@@ -1,0 +1,127 @@
+"""How a training question states a parameter's value.
+
+Owns: clause templates of the training side. Must not know: tools, the held-out templates.
+"""
+
+import json
+from collections.abc import Sequence
+from random import Random
+
+from engine.demo_model.training import words
+from engine.demo_model.training.parameters import Parameter
+
+__all__ = ["clause", "join_clauses", "natural_clause", "said_list", "said_value"]
+
+_CLAUSES = (
+    "with {p} {v}",
+    "with the {p} {v}",
+    "{p} {v}",
+    "{p}: {v}",
+    "{p} = {v}",
+    "{p} is {v}",
+    "the {p} is {v}",
+    "the {p} should be {v}",
+    "using {v} as the {p}",
+    "{v} as {p}",
+    "{v} for the {p}",
+    "whose {p} is {v}",
+    "set the {p} to {v}",
+    "{p} of {v}",
+    "a {p} of {v}",
+    "{p} set to {v}",
+    "where the {p} is {v}",
+    "its {p} is {v}",
+    "use {v} for {p}",
+    "{p} equal to {v}",
+    "I want the {p} to be {v}",
+    "{p} {f} {v}",
+    "the {p} {f} {v}",
+    "{f} {p} {v}",
+)
+_NATURAL = {
+    "place": ("in {v}", "for {v}", "to {v}", "near {v}", "at {v}", "from {v}", "around {v}"),
+    "person": ("for {v}", "by {v}", "with {v}", "to {v}", "from {v}"),
+    "date": ("on {v}", "for {v}", "from {v}", "by {v}", "before {v}", "dated {v}"),
+    "time": ("at {v}", "by {v}", "around {v}", "for {v}"),
+    "email": ("to {v}", "for {v}", "at {v}", "via {v}"),
+    "url": ("from {v}", "at {v}", "for {v}"),
+    "code": ("{v}", "number {v}", "for {v}", "with {v}"),
+    "enum": ("in {v}", "as {v}", "with {v}", "{v}", "{v} please", "{f} {v}"),
+    "integer": ("{v} {p}", "for {v} {p}", "with {v} {p}"),
+    "number": ("{v} {p}", "for {v} {p}", "with {v} {p}"),
+    "text": ('called "{r}"', 'named "{r}"', '"{r}"', 'titled "{r}"', 'saying "{r}"'),
+    "word": ('called "{r}"', '"{r}"', "for {v}", "of {v}"),
+}
+_TRUE = (
+    "with {p}",
+    "{p} on",
+    "enable {p}",
+    "{p}: yes",
+    "and turn on {p}",
+    "{p} enabled",
+    "{p} true",
+)
+_FALSE = ("without {p}", "no {p}", "{p} off", "disable {p}", "{p}: no", "{p} disabled", "{p} false")
+
+
+def said_list(rng: Random, values: Sequence[object]) -> str:
+    """`a, b and c`, or the same as a JSON list."""
+    texts = [str(value) for value in values]
+    roll = rng.random()
+    if roll < 0.12:
+        return json.dumps(list(values))
+    if roll < 0.3 or len(texts) == 1:
+        return ", ".join(texts)
+    return ", ".join(texts[:-1]) + f" and {texts[-1]}"
+
+
+def said_value(rng: Random, parameter: Parameter) -> str:
+    """A parameter's value as a person writes it."""
+    value = parameter.value
+    if parameter.kind in ("list", "integers"):
+        return said_list(rng, value)
+    if parameter.kind in ("text", "word") and (" " in str(value) or rng.random() < 0.3):
+        return rng.choice(('"{}"', '"{}"', "'{}'", "{}")).format(value)
+    return str(value)
+
+
+def clause(rng: Random, parameter: Parameter) -> str:
+    """One clause that gives the value next to the parameter's name."""
+    if parameter.kind == "boolean":
+        template = rng.choice(_TRUE if parameter.value else _FALSE)
+        return template.format(p=parameter.words)
+    if parameter.kind == "object":
+        inner = join_clauses(rng, [clause(rng, member) for member in parameter.members])
+        return rng.choice(
+            ("with {p} ({c})", "{p}: {c}", "{p} with {c}", "the {p} has {c}", "{p} ({c})")
+        ).format(p=parameter.words, c=inner)
+    template = rng.choice(_CLAUSES)
+    said = said_value(rng, parameter)
+    return template.format(p=parameter.words, v=said, f=words.filler(rng))
+
+
+def natural_clause(rng: Random, parameter: Parameter) -> str:
+    """A clause that leaves the parameter's name out where its kind makes it plain."""
+    templates = _NATURAL.get(parameter.kind)
+    if templates is None:
+        return clause(rng, parameter)
+    return rng.choice(templates).format(
+        v=said_value(rng, parameter),
+        r=parameter.value,
+        p=parameter.words,
+        f=words.filler(rng),
+    )
+
+
+def join_clauses(rng: Random, clauses: Sequence[str]) -> str:
+    """Clauses as one run of text."""
+    if len(clauses) < 2:
+        return "".join(clauses)
+    roll = rng.random()
+    if roll < 0.45:
+        return ", ".join(clauses[:-1]) + " and " + clauses[-1]
+    if roll < 0.8:
+        return ", ".join(clauses)
+    if roll < 0.9:
+        return " and ".join(clauses)
+    return "; ".join(clauses)

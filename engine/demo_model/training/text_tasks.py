@@ -1,0 +1,164 @@
+"""Training conversations without tools: extraction, classification, copying.
+
+Owns: their sentences and answers. Must not know: the held-out templates, tokens.
+"""
+
+import json
+from random import Random
+from typing import Any
+
+from engine.demo_model.training import words
+from engine.demo_model.training.examples import Example, user
+from engine.demo_model.training.parameters import Parameter, make_parameters
+from engine.demo_model.training.phrases import clause, join_clauses, natural_clause
+
+__all__ = ["classification", "extraction", "lookup", "repeating"]
+
+_EXTRACT = (
+    "Extract {s} as JSON from: {t}",
+    "Read the text and fill this JSON schema: {s}\nText: {t}",
+    "{t}\n\nGive the data above as JSON. Schema: {s}",
+    "Schema: {s}\n{t}",
+    "Turn this into JSON with the schema {s}.\n{t}",
+    "{t}\nReturn JSON: {s}",
+    "Text: {t}\nJSON schema: {s}\nJSON:",
+)
+_SUBJECTS = (
+    "The {o}",
+    "This {o}",
+    "A {o}",
+    "Our {o}",
+    "We saw a {o}",
+    "There was a {o}",
+    "{f} the {o}",
+    "Here is the {o}",
+    "{f}, a {o}",
+)
+_CLASSIFY = (
+    "Classify the text as {l}.\nText: {t}",
+    "Labels: {l}\n{t}",
+    "Which label fits: {l}?\n{t}",
+    "{t}\nIs this {l}?",
+    "Pick one of {l} for: {t}",
+    "Text: {t}\nLabels: {l}\nLabel:",
+    "Choose the category of the message. Categories: {l}. Message: {t}",
+)
+_REPEAT = ("Repeat: {t}", "Say {t}", "Copy this: {t}", "Echo {t}", "{t}\nRepeat the text above.")
+
+
+def _schema_text(rng: Random, fields: list[Parameter]) -> str:
+    roll = rng.random()
+    if roll < 0.55:
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": {field.name: field.schema for field in fields},
+        }
+        if rng.random() < 0.8:
+            schema["required"] = [field.name for field in fields]
+        return json.dumps(schema, ensure_ascii=False)
+    types = {field.name: field.schema.get("type", "string") for field in fields}
+    if roll < 0.8:
+        return json.dumps(types)
+    return ", ".join(f"{name} ({kind})" for name, kind in types.items())
+
+
+def extraction(rng: Random) -> Example:
+    """A record in a sentence, to be written as JSON by a given schema."""
+    thing = words.noun(rng)
+    fields = make_parameters(rng, thing, rng.randint(1, 4), nested=rng.random() < 0.5)
+    natural = rng.random() < 0.3
+    kinds = [field.kind for field in fields]
+    stated = [
+        natural_clause(rng, field)
+        if natural and kinds.count(field.kind) == 1 and not {"text", "word"} <= set(kinds)
+        else clause(rng, field)
+        for field in fields
+    ]
+    if rng.random() < 0.2:
+        stated.append(clause(rng, make_parameters(rng, thing, 1, nested=False)[0]))
+        fields_words = {word for field in fields for word in field.words.split()}
+        if fields_words & set(stated[-1].split()):
+            stated.pop()
+    rng.shuffle(stated)
+    subject = rng.choice(_SUBJECTS).format(o=thing, f=words.filler(rng))
+    text = f"{subject} {join_clauses(rng, stated)}."
+    prompt = rng.choice(_EXTRACT).format(s=_schema_text(rng, fields), t=text)
+    record = {field.name: field.value for field in fields}
+    answer = {"role": "assistant", "content": json.dumps(record, ensure_ascii=False)}
+    return Example("extraction", _maybe_system(rng, prompt), answer)
+
+
+def _maybe_system(rng: Random, prompt: str) -> list[dict[str, Any]]:
+    """The prompt as one user message, or its first line as the system message."""
+    head, _, rest = prompt.partition("\n")
+    if rest.strip() and rng.random() < 0.3:
+        return [{"role": "system", "content": head.strip()}, user(rest.strip())]
+    return [user(prompt)]
+
+
+def _sentence(rng: Random, keyword: str) -> str:
+    before = [words.any_word(rng) for _ in range(rng.randint(0, 6))]
+    after = [words.any_word(rng) for _ in range(rng.randint(0, 6))]
+    text = " ".join([*before, keyword, *after])
+    return text[0].upper() + text[1:] + "."
+
+
+def classification(rng: Random) -> Example:
+    """A text holds a label's word, or one of the words that the prompt lists for a label."""
+    labels = list({words.noun(rng) for _ in range(rng.randint(2, 5))})
+    rng.shuffle(labels)
+    target = rng.choice(labels)
+    upper = rng.random() < 0.2
+    shown = {label: label.capitalize() if upper else label for label in labels}
+    if rng.random() < 0.3:
+        listing = ", ".join(shown[label] for label in labels)
+        keyword = target
+    else:
+        keywords = {label: _keywords(rng) for label in labels}
+        style, joint = rng.choice(
+            (
+                ("{} ({})", ", "),
+                ("{}: {}", "; "),
+                ("{} = {}", "; "),
+                ("{} ({})", " or "),
+                ("\n- {}: {}", ""),
+            )
+        )
+        listing = joint.join(
+            style.format(shown[label], ", ".join(keywords[label])) for label in labels
+        )
+        keyword = rng.choice(keywords[target])
+    text = _sentence(rng, keyword)
+    template = rng.choice(_CLASSIFY)
+    prompt = template.format(l=listing, t=text)
+    answer = {"role": "assistant", "content": shown[target]}
+    return Example("classification", _maybe_system(rng, prompt), answer)
+
+
+def _keywords(rng: Random) -> list[str]:
+    return [words.any_word(rng) for _ in range(rng.randint(1, 3))]
+
+
+def repeating(rng: Random) -> Example:
+    """Repeat a text: the first thing a small model must learn."""
+    make = rng.choice(
+        (words.phrase, words.person, words.choice_code, words.email, words.pseudo_word, words.date)
+    )
+    text = rng.choice((", ", " ", "; ")).join(make(rng) for _ in range(rng.randint(1, 5)))
+    prompt = rng.choice(_REPEAT).format(t=text)
+    return Example("copying", [user(prompt)], {"role": "assistant", "content": text})
+
+
+def lookup(rng: Random) -> Example:
+    """Look a key up in a list of pairs."""
+    makes = (words.phrase, words.person, words.place, words.integer, words.date, words.choice_code)
+    count = rng.randint(2, 6)
+    pairs = {words.any_word(rng): rng.choice(makes)(rng) for _ in range(count)}
+    key = rng.choice(list(pairs))
+    listing = (
+        json.dumps(pairs)
+        if rng.random() < 0.4
+        else rng.choice((", ", "\n", "; ")).join(f"{k} {v}" for k, v in pairs.items())
+    )
+    prompt = f"{listing}\n{rng.choice(('{k}?', 'What is {k}?', 'Value of {k}')).format(k=key)}"
+    return Example("copying", [user(prompt)], {"role": "assistant", "content": str(pairs[key])})

@@ -1,0 +1,1 @@
+"""Evaluation suites: rows with known answers and their scorers, free of torch."""

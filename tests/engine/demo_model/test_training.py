@@ -1,0 +1,146 @@
+"""The demo model's training code: rendering, tokens, gradients, export."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from engine.demo_model.training.accuracy import Reference, exact_share
+from engine.demo_model.training.arithmetic import arithmetic, is_held_out
+from engine.demo_model.training.batches import STEP_TOKENS, shard
+from engine.demo_model.training.export import export
+from engine.demo_model.training.mixture import draw
+from engine.demo_model.training.network import Network, Shape
+from engine.demo_model.training.optimizer import Optimizer
+from engine.demo_model.training.rendering import render
+from engine.demo_model.training.tokenizer import train_tokenizer
+
+SMALL = Shape(
+    vocab_size=700,
+    hidden_size=64,
+    num_layers=2,
+    num_heads=2,
+    num_kv_heads=1,
+    intermediate_size=96,
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    rng = Random(3)
+    rendered = [render(draw(rng, 1.0)) for _ in range(400)]
+    return train_tokenizer((text.prompt + text.answer for text in rendered), SMALL.vocab_size)
+
+
+@pytest.fixture(scope="module")
+def folder(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("exported")
+    export(Network(SMALL), tokenizer, path)
+    return path
+
+
+def test_the_same_seed_draws_the_same_examples() -> None:
+    first = [draw(Random(f"x/{i}"), 1.0) for i in range(50)]
+    assert first == [draw(Random(f"x/{i}"), 1.0) for i in range(50)]
+    assert first != [draw(Random(f"y/{i}"), 1.0) for i in range(50)]
+
+
+def test_training_text_is_what_transformers_renders(folder: Path) -> None:
+    loaded = AutoTokenizer.from_pretrained(folder)
+    rng = Random(5)
+    for _ in range(60):
+        example = draw(rng, 1.0)
+        text = loaded.apply_chat_template(
+            example.messages,
+            tools=example.tools or None,
+            add_generation_prompt=True,
+            tokenize=False,
+            enable_thinking=example.thinking,
+        )
+        assert text == render(example).prompt
+
+
+def test_tokens_decode_to_the_same_text(tokenizer: Tokenizer) -> None:
+    rng = Random(6)
+    for _ in range(60):
+        text = render(draw(rng, 1.0)).prompt + " naïve 北京 \U0001f600\t\r\n"
+        assert tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False) == text
+
+
+def test_a_value_has_the_same_tokens_in_a_question_and_in_json(tokenizer: Tokenizer) -> None:
+    for value in ("Zorblatt Quimby", "2031-04-05", "AB-123"):
+        plain = tokenizer.encode(value).ids
+        for text in (f"go to {value}.", f'{{"place": "{value}"}}', f"{value}, please"):
+            ids = tokenizer.encode(text).ids
+            spans = [ids[i : i + len(plain)] for i in range(len(ids))]
+            assert plain in spans
+
+
+def test_held_out_sums_are_never_drawn() -> None:
+    rng = Random(7)
+    seen = 0
+    for _ in range(3000):
+        example = arithmetic(rng)
+        numbers = [int(n) for n in _numbers(example.messages[0]["content"])]
+        if len(numbers) == 2 and "x" not in example.messages[0]["content"]:
+            result = int(example.answer["content"])
+            if result in (sum(numbers), numbers[0] - numbers[1]):
+                assert not is_held_out(*numbers)
+                seen += 1
+    assert seen > 1000
+
+
+def _numbers(text: str) -> list[str]:
+    return "".join(c if c.isdigit() else " " for c in text).split()
+
+
+def test_loss_weights_cover_each_answer_and_nothing_past_it(tokenizer: Tokenizer) -> None:
+    end = tokenizer.token_to_id("<|im_end|>")
+    for batch in shard(tokenizer, 1, 0, 0.5)[:4]:
+        assert batch.tokens.shape == (STEP_TOKENS,)
+        assert sum(rows * length for rows, length in batch.groups) == STEP_TOKENS
+        offset = 0
+        for rows, length in batch.groups:
+            for _ in range(rows):
+                weights = batch.weights[offset : offset + length]
+                targets = batch.targets[offset : offset + length]
+                answer = (weights == 1).nonzero()[0]
+                assert (answer == range(answer[0], answer[-1] + 1)).all()
+                assert targets[answer[-1]] == end
+                assert (weights[answer[-1] + 1 :] == 0).all()
+                offset += length
+
+
+def test_exported_weights_give_the_same_logits_in_transformers(
+    folder: Path, tokenizer: Tokenizer
+) -> None:
+    torch.manual_seed(0)
+    network = Network(SMALL)
+    for parameter in network.parameters():
+        parameter.data = parameter.data.bfloat16().float()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokens = torch.randint(0, SMALL.vocab_size, (2, 40))
+    with torch.no_grad():
+        expected = model(tokens).logits
+        hidden = network.hidden(tokens.flatten(), torch.arange(40).repeat(2), [(2, 40)])
+        found = network.logits(hidden).view(2, 40, -1)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_training_lowers_the_loss_and_the_check_sees_it() -> None:
+    torch.manual_seed(1)
+    network = Network(SMALL)
+    optimizer = Optimizer(network.named_parameters(), matrix_rate=0.02, other_rate=0.01)
+    ids = list(range(20, 40))
+    tokens, targets = torch.tensor(ids[:-1]), torch.tensor(ids[1:])
+    reference = [[Reference("row", ids, 5)]]
+    assert exact_share(network, reference, "cpu") == {"row": 0.0}
+    for _ in range(40):
+        hidden = network.hidden(tokens, torch.arange(19), [(1, 19)])
+        network.losses(hidden, targets).mean().backward()
+        optimizer.step(1.0)
+    assert exact_share(network, reference, "cpu") == {"row": 1.0}
