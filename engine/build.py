@@ -18,7 +18,7 @@ from engine.core import EngineCore
 from engine.device import available_memory_bytes, resolve_device, total_memory_bytes
 from engine.errors import EngineError
 from engine.executor import InProcessExecutor
-from engine.fingerprint import engine_fingerprint, model_hash
+from engine.fingerprint import engine_fingerprint
 from engine.kv_cache_manager import KVCacheManager
 from engine.memory import format_bytes
 from engine.model.generation import (
@@ -26,6 +26,7 @@ from engine.model.generation import (
     end_token_ids,
     read_generation_defaults,
 )
+from engine.model_hash import model_hash
 from engine.scheduler import Scheduler
 from kernels.errors import NameClashError
 from kernels.name_clash import check_name_clash

@@ -93,8 +93,10 @@ def test_no_torch_behind_a_light_import(module: str) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-@pytest.mark.parametrize("module", ["engine.core", "engine.scheduler"])
-def test_the_scheduler_needs_no_torch(module: str) -> None:
+@pytest.mark.parametrize(
+    "module", ["engine.core", "engine.scheduler", "engine.model.source", "worker.run_plan"]
+)
+def test_what_decides_needs_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 

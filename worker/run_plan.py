@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config import EngineConfig
-from engine.fingerprint import model_hash
 from engine.model.source import resolve_model
+from engine.model_hash import model_hash
 from jobs.embedded_server import EmbeddedServer, find_server_binary
 from jobs.errors import TargetError
 from jobs.producers.jsonl import JsonlProducer, check_strictly
