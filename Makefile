@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-SOURCES := engine jobs kernels schemas worker tests
+SOURCES := bench engine jobs kernels schemas worker tests setup.py
 
 .PHONY: help setup demo test test-fast lint format types bench clean
 
@@ -42,6 +42,9 @@ format: $(STAMP) ## let ruff rewrite what it can
 
 types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy
+
+bench: $(STAMP) ## time the kernels beside what the machine can do, as JSON lines
+	$(BIN)/python -m bench.kernels
 
 clean: ## remove the environment and everything generated
 	rm -rf .venv out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,6 +11,7 @@ import torch
 
 from engine.errors import EngineError
 from engine.memory import available_host_memory_bytes, total_host_memory_bytes
+from kernels.cpu_library import instruction_set as kernel_instruction_set
 
 __all__ = [
     "available_memory_bytes",
@@ -68,8 +69,10 @@ def copy_to_device(array: np.ndarray[Any, Any], device: torch.device) -> torch.T
 
 
 def instruction_set(device: torch.device) -> str:
-    """What decides the bits of an answer on this device type: "AVX512", "sm_90"."""
+    """What decides the bits of an answer on this device type: torch's instruction set and that of
+    our compiled kernels ("AVX512/avx2", "AVX512/reference"), or "sm_90".
+    """
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
         return f"sm_{major}{minor}"
-    return str(torch.backends.cpu.get_cpu_capability())
+    return f"{torch.backends.cpu.get_cpu_capability()}/{kernel_instruction_set()}"

@@ -7,6 +7,8 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
+from kernels.cpu_library import register_compiled
+
 __all__ = ["GeluMul", "SiluMul"]
 
 
@@ -32,3 +34,7 @@ class GeluMul(Protocol):
         gelu_pytorch_tanh, "none" the exact form.
         """
         ...
+
+
+register_compiled("silu_mul", "kernels.activation.cpu")
+register_compiled("gelu_mul", "kernels.activation.cpu")

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from kernels.cpu_library import register_compiled
+
 __all__ = ["WriteKV"]
 
 
@@ -31,3 +33,6 @@ class WriteKV(Protocol):
                       (padding). No slot occurs twice.
         """
         ...
+
+
+register_compiled("write_kv", "kernels.kv_cache.cpu")

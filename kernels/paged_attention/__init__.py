@@ -11,6 +11,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from kernels.cpu_library import register_compiled
+
 __all__ = ["PagedAttention"]
 
 
@@ -58,3 +60,6 @@ class PagedAttention(Protocol):
         unspecified. A row's result depends on that row alone, bit for bit.
         """
         ...
+
+
+register_compiled("paged_attention", "kernels.paged_attention.cpu")

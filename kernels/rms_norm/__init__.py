@@ -12,6 +12,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from kernels.cpu_library import register_compiled
+
 __all__ = ["RMSNorm"]
 
 
@@ -31,3 +33,6 @@ class RMSNorm(Protocol):
         Returns [..., D] in the dtype of x. Each vector's result depends on that vector alone.
         """
         ...
+
+
+register_compiled("rms_norm", "kernels.rms_norm.cpu")

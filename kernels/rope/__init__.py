@@ -10,6 +10,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from kernels.cpu_library import register_compiled
+
 __all__ = ["Rope"]
 
 
@@ -29,3 +31,6 @@ class Rope(Protocol):
         Returns both, in their dtypes.
         """
         ...
+
+
+register_compiled("rope", "kernels.rope.cpu")

@@ -83,6 +83,13 @@ def test_random_tokens_are_treated_like_any_text(data: st.DataObject) -> None:
         _assert_as_expected(tokenizer, token_ids, [stop])
 
 
+@pytest.mark.parametrize("kind", sorted(TOKENIZERS))
+def test_replacement_characters_that_are_really_in_the_text_are_no_noise(kind: str) -> None:
+    tokenizer = TOKENIZERS[kind]
+    token_ids = tokenizer.encode_prompt("a" + "\ufffd" * 20 + "日STOP")
+    _assert_as_expected(tokenizer, token_ids, ["STOP"])
+
+
 def test_the_stop_string_is_kept_when_asked_for() -> None:
     tokenizer = TOKENIZERS["byte_level"]
     token_ids = tokenizer.encode_prompt("hello STOP world")

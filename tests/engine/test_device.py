@@ -38,7 +38,9 @@ def test_an_array_on_the_cpu_is_not_copied() -> None:
 
 def test_the_cpu_reports_its_memory_and_instructions() -> None:
     assert 0 < available_memory_bytes(CPU) <= total_memory_bytes(CPU)
-    assert instruction_set(CPU)
+    of_torch, _, of_kernels = instruction_set(CPU).partition("/")
+    assert of_torch == torch.backends.cpu.get_cpu_capability()
+    assert of_kernels in {"portable", "avx2", "avx512", "amx", "reference"}
 
 
 @pytest.mark.gpu

@@ -1,0 +1,289 @@
+"""Times the CPU kernels against their references, torch's own operations and the machine's limits.
+
+    python -m bench.kernels [--threads N] [--only NAME] [--seconds S] > lines.jsonl
+
+Each line is one JSON object. The first tells the machine's limits: reading bandwidth over memory
+that no cache holds, and the rate of float32 matrix products. An op is timed only if it passes all
+of its cases first; a red one is named, nothing of it is timed, and the exit status is 1. Variants
+of one measurement take turns, and medians are given, so that ratios within a line hold on a machine
+that others use too.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from importlib import import_module
+from typing import Any
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from kernels.cpu_library import instruction_set
+from kernels.paged_attention.cases import PagedAttentionCase
+from kernels.registry import available, resolve
+from kernels.tolerance import DTYPES
+
+PACKAGES = {
+    "paged_attention": "kernels.paged_attention",
+    "write_kv": "kernels.kv_cache",
+    "rms_norm": "kernels.rms_norm",
+    "rope": "kernels.rope",
+    "silu_mul": "kernels.activation",
+    "gelu_mul": "kernels.activation",
+}
+# New tokens and tokens after the step of each row, with the heads of Qwen3-0.6B.
+ATTENTION = {
+    "decode 64 x 1024": ((1, 1024),) * 64,
+    "decode 256 x 128": ((1, 128),) * 256,
+    "decode 1 x 32768": ((1, 32768),),
+    "decode 1 x 16384 + 31 x 512": ((1, 16384), *((1, 512),) * 31),
+    "prefill 1024": ((1024, 1024),),
+    "prefill 256 of 4096": ((256, 4096),),
+}
+NUM_TOKENS = (64, 512)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is timed: the variants take turns. `num_bytes` are read and written, `flops` computed by
+    each call of a variant.
+    """
+
+    op: str
+    name: str
+    variants: Mapping[str, Callable[[], object]]
+    num_bytes: int
+    flops: int = 0
+
+
+def main() -> int:
+    """Runs what the command line asks for. Returns the exit status."""
+    options = _parse_options()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        limits = _measure_limits()
+        _print_line(instruction_set=instruction_set(), threads=options.threads, **limits)
+        red = [op for op in PACKAGES if options.only in op and not _passes(op)]
+        for op in red:
+            _print_line(op=op, red=True)
+        for task in _tasks(options.only, red):
+            _print_line(**_measure(task, options.seconds, limits["read_gbs"]))
+    return 1 if red else 0
+
+
+def _parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only", default="", help="ops whose names contain this")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each line")
+    return parser.parse_args()
+
+
+def _print_line(**values: object) -> None:
+    rounded = {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in values.items()}
+    print(json.dumps(rounded), flush=True)
+
+
+def _arguments(inputs: Any) -> dict[str, Any]:
+    return {field.name: getattr(inputs, field.name) for field in fields(inputs)}
+
+
+def _reference(op: str) -> Callable[..., Any]:
+    spelled_out: Callable[..., Any] = getattr(import_module(f"{PACKAGES[op]}.reference"), op)
+    return spelled_out
+
+
+def _fast(op: str) -> Callable[..., Any]:
+    return resolve(op, "cpu")  # type: ignore[call-overload, no-any-return]
+
+
+def _passes(op: str) -> bool:
+    """Whether the op agrees with its reference in all of its cases."""
+    module = import_module(f"{PACKAGES[op]}.cases")
+    for case in module.CASES:
+        for dtype in DTYPES:
+            ours, theirs = case.make_inputs(dtype), case.make_inputs(dtype)
+            outputs = _fast(op)(**_arguments(ours))
+            expected = _reference(op)(**_arguments(theirs))
+            if op == "write_kv":
+                outputs = ours.key_cache.nan_to_num(), ours.value_cache.nan_to_num()
+                expected = theirs.key_cache.nan_to_num(), theirs.value_cache.nan_to_num()
+            if isinstance(outputs, Tensor):
+                outputs, expected = (outputs,), (expected,)
+            for output, wanted in zip(outputs, expected, strict=True):
+                try:
+                    if op == "write_kv":
+                        torch.testing.assert_close(output, wanted, rtol=0, atol=0)
+                    else:
+                        module.TOLERANCES[dtype].check(output, wanted)
+                except AssertionError as error:
+                    print(f"{op} is red in {case.name}, {dtype}: {error}", file=sys.stderr)
+                    return False
+    return True
+
+
+def _measure_limits() -> dict[str, float]:
+    much = torch.ones(2**28)
+    square = torch.randn(1024, 1024)
+    times = _take_turns({"read": much.sum, "product": lambda: square @ square}, 1.0)
+    return {
+        "read_gbs": much.nbytes / times["read"] / 1e9,
+        "float32_tflops": 2 * 1024**3 / times["product"] / 1e12,
+    }
+
+
+def _take_turns(variants: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    """The median time of each variant in seconds. Each runs three times at least."""
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for run in variants.values():
+        run()
+    stop = time.perf_counter() + seconds
+    while time.perf_counter() < stop or min(map(len, times.values())) < 3:
+        for name, run in variants.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _measure(task: Task, seconds: float, read_gbs: float) -> dict[str, object]:
+    times = _take_turns(task.variants, seconds)
+    ours = times["ours"]
+    line: dict[str, object] = {
+        "op": task.op,
+        "name": task.name,
+        "implementation": available("cpu")[task.op],
+        **{f"{name}_ms": value * 1e3 for name, value in times.items()},
+        **{f"{name}_ratio": value / ours for name, value in times.items() if name != "ours"},
+        "gbs": task.num_bytes / ours / 1e9,
+        "share_of_read": task.num_bytes / ours / 1e9 / read_gbs,
+    }
+    return line | {"tflops": task.flops / ours / 1e12} if task.flops else line
+
+
+def _tasks(only: str, red: list[str]) -> Iterator[Task]:
+    if "paged_attention" not in red and only in "paged_attention":
+        for name, rows in ATTENTION.items():
+            yield _attention_task(name, rows)
+    for make in (_write_kv_task, _rms_norm_task, _rope_task, _gated_task):
+        for num_tokens in NUM_TOKENS:
+            task = make(num_tokens)
+            if task.op not in red and only in task.op:
+                yield task
+
+
+def _attention_task(name: str, rows: tuple[tuple[int, int], ...]) -> Task:
+    """Three copies of the cache take turns, so that it comes from memory as in a model of many
+    layers. torch's attention gets keys and values that have been gathered for it beforehand.
+    """
+    case = PagedAttentionCase(
+        name=name, rows=rows, num_heads=16, num_kv_heads=8, key_dim=128, value_dim=128
+    )
+    inputs = case.make_inputs(torch.bfloat16)
+    copies = [
+        _arguments(inputs)
+        | {"key_cache": inputs.key_cache.clone(), "value_cache": inputs.value_cache.clone()}
+        for _ in range(3)
+    ]
+    turn = iter(range(10**9))
+    attend, spelled_out = _fast("paged_attention"), _reference("paged_attention")
+    variants: dict[str, Callable[[], object]] = {
+        "ours": lambda: attend(**copies[next(turn) % 3]),
+        "reference": lambda: spelled_out(**copies[next(turn) % 3]),
+    }
+    if len(set(case.rows)) == 1:
+        variants["sdpa"] = _sdpa(case)
+    num_keys = sum(seq_len for _, seq_len in case.rows)
+    num_pairs = sum(n * s - n * (n - 1) // 2 for n, s in case.rows)
+    return Task(
+        "paged_attention",
+        f"{case.name}, bfloat16",
+        variants,
+        num_bytes=2 * num_keys * case.num_kv_heads * (case.key_dim + case.value_dim),
+        flops=2 * num_pairs * case.num_heads * (case.key_dim + case.value_dim),
+    )
+
+
+def _sdpa(case: PagedAttentionCase) -> Callable[[], Tensor]:
+    num_new, seq_len = case.rows[0]
+    rows = len(case.rows)
+    query = torch.randn(rows, case.num_heads, num_new, case.key_dim).bfloat16()
+    key, value = torch.randn(2, rows, case.num_kv_heads, seq_len, case.key_dim).bfloat16()
+    mask = None
+    if 1 < num_new < seq_len:
+        mask = torch.ones(num_new, seq_len, dtype=torch.bool).tril(seq_len - num_new)
+    is_causal = num_new == seq_len > 1
+    return lambda: nnf.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=is_causal, enable_gqa=True
+    )
+
+
+def _write_kv_task(num_tokens: int) -> Task:
+    key, value = torch.randn(2, num_tokens, 8, 128).bfloat16()
+    cache = torch.zeros(2, 4096, 16, 8, 128, dtype=torch.bfloat16)
+    slots = torch.randperm(4096 * 16)[:num_tokens]
+    given = (key, value, cache[0], cache[1], slots)
+    variants = {
+        "ours": lambda: _fast("write_kv")(*given),
+        "reference": lambda: _reference("write_kv")(*given),
+    }
+    return Task("write_kv", f"{num_tokens} tokens, bfloat16", variants, 4 * key.nbytes)
+
+
+def _rms_norm_task(num_tokens: int) -> Task:
+    x, residual = torch.randn(2, num_tokens, 1024).bfloat16()
+    weight = torch.rand(1024).bfloat16()
+    norm = _fast("rms_norm")
+
+    def torch_norm() -> Tensor:
+        return nnf.rms_norm(residual.add_(x), (1024,), weight, 1e-6)
+
+    variants = {
+        "ours": lambda: norm(x, weight, 1e-6, residual),
+        "reference": lambda: _reference("rms_norm")(x, weight, 1e-6, residual),
+        "torch": torch_norm,
+    }
+    return Task("rms_norm", f"{num_tokens} x 1024 + residual, bfloat16", variants, 4 * x.nbytes)
+
+
+def _rope_task(num_tokens: int) -> Task:
+    query, key = (torch.randn(num_tokens, heads, 128).bfloat16() for heads in (16, 8))
+    cos, sin = torch.randn(2, num_tokens, 128).bfloat16()
+    turn = _fast("rope")
+
+    def halves(x: Tensor) -> Tensor:
+        return torch.cat((-x[..., 64:], x[..., :64]), dim=-1)
+
+    def torch_rope() -> tuple[Tensor, Tensor]:
+        wide_cos, wide_sin = cos[:, None], sin[:, None]
+        turned_query = query * wide_cos + halves(query) * wide_sin
+        return turned_query, key * wide_cos + halves(key) * wide_sin
+
+    variants = {
+        "ours": lambda: turn(query, key, cos, sin),
+        "reference": lambda: _reference("rope")(query, key, cos, sin),
+        "torch": torch_rope,
+    }
+    num_bytes = 2 * (query.nbytes + key.nbytes)
+    return Task("rope", f"{num_tokens} x (16 + 8) x 128, bfloat16", variants, num_bytes)
+
+
+def _gated_task(num_tokens: int) -> Task:
+    gate, up = torch.randn(num_tokens, 2 * 3072).bfloat16().chunk(2, dim=-1)
+    activate = _fast("silu_mul")
+    variants = {
+        "ours": lambda: activate(gate, up),
+        "reference": lambda: _reference("silu_mul")(gate, up),
+        "torch": lambda: nnf.silu(gate) * up,
+    }
+    return Task("silu_mul", f"{num_tokens} x 3072, bfloat16", variants, 3 * gate.nbytes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

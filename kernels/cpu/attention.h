@@ -1,0 +1,116 @@
+// Paged attention: arguments, the plan of a call, and what an instruction set implements of it.
+//
+// One query head's result for one token is defined by positions alone, so that its bits depend
+// neither on the other tokens and rows of the call, nor on threads. Keys are cut at the multiples
+// of kSplit positions: a split has its own running maximum, sum and weighted values (online
+// softmax), and splits are merged in the order of positions. Inside of a split, tiles of kTile
+// positions follow each other, cut at multiples of kTile; keys that the token does not see change
+// nothing. An item of the plan is any piece of that: some tokens of one row, some KV heads, some
+// splits.
+#pragma once
+
+#include <cstdint>
+
+// These functions are used by code for several instruction sets: an own copy of them in one of
+// these could be the one that the linker keeps for all.
+#define HEADRACE_INLINE_MEMBER __attribute__((always_inline))
+
+namespace headrace {
+
+constexpr int64_t kTile = 64;
+constexpr int64_t kSplit = 512;
+// Tokens of an item times the query heads that share a KV head; in other words, how many query
+// vectors meet each key that is fetched.
+constexpr int64_t kMaxQueries = 128;
+// From this many query vectors on, it pays to copy keys and values into a better order first.
+constexpr int64_t kManyQueries = 12;
+// Values are kept in rows of whole vectors.
+constexpr int64_t kPadding = 32;
+
+HEADRACE_INLINE_MEMBER constexpr int64_t rounded_up(int64_t count, int64_t multiple) {
+  return (count + multiple - 1) / multiple * multiple;
+}
+
+enum DataType : int64_t { kFloat32 = 0, kBFloat16 = 1 };
+
+// Mirrored in kernels/paged_attention/cpu.py. Strides count elements.
+struct AttentionArguments {
+  const void* query;
+  const void* key_cache;
+  const void* value_cache;
+  void* output;  // [T, Hq, Dv], contiguous
+  const int32_t* block_table;
+  const int32_t* cu_seqlens_q;
+  const int32_t* seq_lens;
+  const float* sinks;  // null: none
+  int64_t data_type;   // of query, caches and output
+  int64_t num_tokens, num_rows, num_heads, num_kv_heads, key_dim, value_dim;
+  int64_t num_blocks, block_size, table_width;
+  int64_t query_strides[2];    // token, head
+  int64_t key_strides[3];      // block, offset, head
+  int64_t value_strides[3];    // block, offset, head
+  int64_t block_table_stride;  // row
+  int64_t sliding_window;      // 0: none
+  int64_t num_threads;
+  double scale;
+  double softcap;  // 0: none
+
+  HEADRACE_INLINE_MEMBER int64_t group() const { return num_heads / num_kv_heads; }
+  HEADRACE_INLINE_MEMBER int64_t padded_value_dim() const {
+    return rounded_up(value_dim, kPadding);
+  }
+  // The first position that a token at `position` sees.
+  HEADRACE_INLINE_MEMBER int64_t first_visible(int64_t position) const {
+    return sliding_window == 0 || position < sliding_window ? 0 : position - sliding_window + 1;
+  }
+};
+
+// Half-open ranges: tokens [first_token, +num_tokens) of the flat row at positions [position, ...),
+// KV heads, splits.
+struct Item {
+  int64_t row, first_token, num_tokens, position;
+  int64_t first_head, num_heads;
+  int64_t first_split, num_splits;
+  int64_t group;  // of items that share tokens and heads and differ in their splits; -1: alone
+  double cost;
+};
+
+// The result of a split for each head of an item and each query vector of it: [heads * queries].
+struct State {
+  float* maximum;
+  float* sum;
+  float* values;  // [heads * queries, padded_value_dim]
+
+  HEADRACE_INLINE_MEMBER static int64_t num_floats(int64_t queries, int64_t padded_value_dim) {
+    return 2 * rounded_up(queries, kPadding) + queries * padded_value_dim;
+  }
+  HEADRACE_INLINE_MEMBER static State at(float* memory, int64_t queries) {
+    const int64_t padded = rounded_up(queries, kPadding);
+    return {memory, memory + padded, memory + 2 * padded};
+  }
+};
+
+// How items are computed.
+struct ItemKernel {
+  // The query vectors of a head take up the room of a multiple of this in states.
+  int64_t query_multiple;
+  // Floats of scratch memory for an item with so many query vectors over all of its heads.
+  int64_t (*scratch_floats)(const AttentionArguments&, int64_t queries);
+  // All splits of the item, one after another. `partial` null: writes the output. Else the state of
+  // its i-th split goes to partial + i * partial_stride.
+  void (*run)(const AttentionArguments&, const Item&, float* scratch, float* partial,
+              int64_t partial_stride);
+  // Merges the states of all splits of the item's group, which begin at `partial`, into the output.
+  void (*merge)(const AttentionArguments&, const Item&, int64_t num_splits, float* scratch,
+                float* partial, int64_t partial_stride);
+};
+
+// By data type; for items with fewer than kManyQueries query vectors of a head, and for others.
+struct AttentionKernels {
+  ItemKernel few[2], many[2];
+};
+
+// Returns one of the codes of status.h.
+int paged_attention(const AttentionKernels&, const AttentionArguments&);
+
+}  // namespace headrace

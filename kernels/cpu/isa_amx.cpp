@@ -1,0 +1,14 @@
+// AVX-512 with AMX tiles for the products of many BFloat16 query vectors; all else is AVX-512's.
+#define HEADRACE_ISA amx
+#define HEADRACE_WIDTH 16
+
+#include "attention_amx.h"
+#include "attention_kernel.h"
+#include "kernels.h"
+
+namespace headrace {
+
+extern const ItemKernel kAmxAttention;
+const ItemKernel kAmxAttention = amx::ItemEntry<amx::BFloat16, amx::TileProducts>::kKernel;
+
+}  // namespace headrace

@@ -1,0 +1,27 @@
+// The C interface that kernels/cpu_library.py loads.
+#pragma once
+
+#include "attention.h"
+#include "elementwise.h"
+
+#define HEADRACE_EXPORT extern "C" __attribute__((visibility("default")))
+
+// Instruction sets by rising demands: 0 portable, 1 avx2, 2 avx512, 3 amx.
+
+// The highest one that was built and that the processor and the operating system offer.
+HEADRACE_EXPORT int headrace_supported();
+// Compute with this one from now on; not while another thread computes. Returns 0, or 1 if it was
+// not built. It is not checked that the processor offers it.
+HEADRACE_EXPORT int headrace_select(int64_t instruction_set);
+// See threads.h; null: compute on the calling thread only.
+HEADRACE_EXPORT void headrace_use_threads(void* parallel_region);
+// The sizes of the argument structures in the order of the functions below, so that a library from
+// another build is noticed.
+HEADRACE_EXPORT void headrace_argument_sizes(int64_t (&sizes)[5]);
+
+// Return one of the codes of status.h.
+HEADRACE_EXPORT int headrace_paged_attention(const headrace::AttentionArguments*);
+HEADRACE_EXPORT int headrace_write_kv(const headrace::WriteKVArguments*);
+HEADRACE_EXPORT int headrace_rms_norm(const headrace::NormArguments*);
+HEADRACE_EXPORT int headrace_gated(const headrace::GatedArguments*);
+HEADRACE_EXPORT int headrace_rope(const headrace::RopeArguments*);

@@ -1,0 +1,7 @@
+#include "threads.h"
+
+namespace headrace {
+
+ParallelRegion parallel_region = nullptr;
+
+}  // namespace headrace

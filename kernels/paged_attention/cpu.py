@@ -1,0 +1,141 @@
+"""Paged attention on the CPU, compiled: `kernels/cpu/attention.h` and what it leads to.
+
+Owns: checking the tensors and handing them over. Serves float32 and bfloat16; for other dtypes the
+reference answers. A row's bits depend neither on other rows nor on threads, and (but for the
+instruction set "amx") not on how its prompt is cut into chunks.
+"""
+
+import ctypes
+from ctypes import c_double, c_int64, c_void_p
+
+import torch
+from torch import Tensor
+
+from kernels.cpu_library import cpu_library
+from kernels.paged_attention import reference
+
+__all__ = ["paged_attention"]
+
+_DATA_TYPES = {torch.float32: 0, torch.bfloat16: 1}
+_Two, _Three = c_int64 * 2, c_int64 * 3
+
+
+class _Arguments(ctypes.Structure):
+    """AttentionArguments in `kernels/cpu/attention.h`."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("query", "key_cache", "value_cache", "output")),
+        *((name, c_void_p) for name in ("block_table", "cu_seqlens_q", "seq_lens", "sinks")),
+        *((name, c_int64) for name in ("data_type", "num_tokens", "num_rows", "num_heads")),
+        *((name, c_int64) for name in ("num_kv_heads", "key_dim", "value_dim")),
+        *((name, c_int64) for name in ("num_blocks", "block_size", "table_width")),
+        ("query_strides", _Two),
+        ("key_strides", _Three),
+        ("value_strides", _Three),
+        *((name, c_int64) for name in ("block_table_stride", "sliding_window", "num_threads")),
+        ("scale", c_double),
+        ("softcap", c_double),
+    )
+
+
+_library = cpu_library()
+assert _library is not None, "this module is imported only where the library is"
+_call = _library.function("paged_attention", _Arguments)
+
+
+def paged_attention(
+    query: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    block_table: Tensor,
+    cu_seqlens_q: Tensor,
+    seq_lens: Tensor,
+    *,
+    scale: float,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+) -> Tensor:
+    """See `kernels.paged_attention.PagedAttention`.
+
+    Raises ValueError if shapes do not fit together, IndexError if a row names a block or a token
+    that is not there.
+    """
+    data_type = _DATA_TYPES.get(query.dtype)
+    if data_type is None or not query.dtype == key_cache.dtype == value_cache.dtype:
+        return reference.paged_attention(
+            query,
+            key_cache,
+            value_cache,
+            block_table,
+            cu_seqlens_q,
+            seq_lens,
+            scale=scale,
+            sliding_window=sliding_window,
+            softcap=softcap,
+            sinks=sinks,
+        )
+    num_tokens, num_heads, key_dim = query.shape
+    num_blocks, block_size, num_kv_heads, value_dim = value_cache.shape
+    num_rows, table_width = block_table.shape
+    query_strides, key_strides = query.stride(), key_cache.stride()
+    value_strides, table_strides = value_cache.stride(), block_table.stride()
+    if (
+        key_cache.shape != (num_blocks, block_size, num_kv_heads, key_dim)
+        or num_heads % num_kv_heads
+        or cu_seqlens_q.shape != (num_rows + 1,)
+        or seq_lens.shape != (num_rows,)
+        or not block_table.dtype == cu_seqlens_q.dtype == seq_lens.dtype == torch.int32
+        or not cu_seqlens_q.is_contiguous()
+        or not seq_lens.is_contiguous()
+        or query_strides[2] != 1
+        or key_strides[3] != 1
+        or value_strides[3] != 1
+        or (table_width > 1 and table_strides[1] != 1)
+        or (sinks is not None and sinks.shape != (num_heads,))
+        or (sliding_window is not None and sliding_window < 1)
+    ):
+        raise ValueError(
+            "paged_attention: tensors do not fit together: "
+            f"query {_describe(query)}, key_cache {_describe(key_cache)}, "
+            f"value_cache {_describe(value_cache)}, block_table {_describe(block_table)}, "
+            f"cu_seqlens_q {_describe(cu_seqlens_q)}, seq_lens {_describe(seq_lens)}, "
+            f"sinks {None if sinks is None else _describe(sinks)}, window {sliding_window}"
+        )
+    output = query.new_empty(num_tokens, num_heads, value_dim)
+    wide_sinks = None if sinks is None else sinks.float().contiguous()
+    _call(
+        _Arguments(
+            query.data_ptr(),
+            key_cache.data_ptr(),
+            value_cache.data_ptr(),
+            output.data_ptr(),
+            block_table.data_ptr(),
+            cu_seqlens_q.data_ptr(),
+            seq_lens.data_ptr(),
+            None if wide_sinks is None else wide_sinks.data_ptr(),
+            data_type,
+            num_tokens,
+            num_rows,
+            num_heads,
+            num_kv_heads,
+            key_dim,
+            value_dim,
+            num_blocks,
+            block_size,
+            table_width,
+            query_strides[:2],
+            key_strides[:3],
+            value_strides[:3],
+            table_strides[0],
+            sliding_window or 0,
+            torch.get_num_threads(),
+            scale,
+            softcap or 0.0,
+        )
+    )
+    return output
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {tuple(tensor.shape)} strides {tensor.stride()}"
