@@ -125,13 +125,6 @@ class TileProducts {
     }
   }
 
-  HEADRACE_INLINE_MEMBER static BitVec load_pairs(const BFloat16* row, int64_t start, int64_t dim) {
-    if (start + kChunk <= dim) return load_as<BitVec>(row + start);
-    BFloat16 padded[kChunk] = {};
-    if (start < dim) __builtin_memcpy(padded, row + start, (dim - start) * sizeof(BFloat16));
-    return load_as<BitVec>(padded);
-  }
-
   // weight = upper + lower + less than 2^-16 of it.
   void split_weights(const float* weights, int64_t count) {
     for (int64_t i = 0; i < count; i += kWidth) {

@@ -68,6 +68,14 @@ HEADRACE_INLINE void load_chunk(const T* row, int64_t start, int64_t dim, Vec (&
   load_vectors(padded, to);
 }
 
+// The same chunk as words of two elements.
+HEADRACE_INLINE BitVec load_pairs(const BFloat16* row, int64_t start, int64_t dim) {
+  if (start + kChunk <= dim) return load_as<BitVec>(row + start);
+  BFloat16 padded[kChunk] = {};
+  if (start < dim) __builtin_memcpy(padded, row + start, (dim - start) * sizeof(BFloat16));
+  return load_as<BitVec>(padded);
+}
+
 // Keys and values of a tile and a KV head.
 template <class T>
 struct Source {

@@ -149,6 +149,43 @@ HEADRACE_INLINE void spread_query_row(const float* from, int64_t dim, float* to)
   }
 }
 
+// The chunk at `start` of kWidth keys from `column` on, as columns: what lane j adds up is two rows at
+// place_in_tree(j).
+HEADRACE_INLINE void pack_chunk(Rows<float> keys, int64_t start, int64_t dim, int64_t column, int64_t per_lane,
+                                float* to) {
+  BitVec first[kWidth], second[kWidth];
+#pragma GCC unroll 16
+  for (int key = 0; key < kWidth; ++key) {
+    Vec chunk[2];
+    load_chunk(keys[column + key], start, dim, chunk);
+    first[key] = (BitVec)chunk[0];
+    second[key] = (BitVec)chunk[1];
+  }
+  transpose(first);
+  transpose(second);
+#pragma GCC unroll 16
+  for (int lane = 0; lane < kWidth; ++lane) {
+    float* row = to + place_in_tree(lane) * per_lane * kTile;
+    store(row, (Vec)first[lane]);
+    store(row + kTile, (Vec)second[lane]);
+  }
+}
+
+// Pairs are transposed before they come apart.
+HEADRACE_INLINE void pack_chunk(Rows<BFloat16> keys, int64_t start, int64_t dim, int64_t column,
+                                int64_t per_lane, float* to) {
+  BitVec words[kWidth];
+#pragma GCC unroll 16
+  for (int key = 0; key < kWidth; ++key) words[key] = load_pairs(keys[column + key], start, dim);
+  transpose(words);
+#pragma GCC unroll 16
+  for (int lane = 0; lane < kWidth; ++lane) {
+    float* row = to + place_in_tree(lane) * per_lane * kTile;
+    store(row, (Vec)(words[lane] << 16));
+    store(row + kTile, (Vec)(words[lane] & 0xffff0000u));
+  }
+}
+
 // Keys as columns: [padded_key_dim, kTile], rows like the elements of a spread query. [begin, end)
 // are multiples of kWidth.
 template <class T>
@@ -158,23 +195,7 @@ static void pack_keys(Rows<T> keys, int64_t dim, int64_t begin, int64_t end, Upc
   for (int64_t column = begin; column < end; column += kWidth) {
     for (int key = 0; key < kWidth; ++key) upcoming.fetch_row();
     for (int64_t start = 0; start < dim; start += kChunk) {
-      BitVec first[kWidth], second[kWidth];
-#pragma GCC unroll 16
-      for (int key = 0; key < kWidth; ++key) {
-        Vec chunk[2];
-        load_chunk(keys[column + key], start, dim, chunk);
-        first[key] = (BitVec)chunk[0];
-        second[key] = (BitVec)chunk[1];
-      }
-      transpose(first);
-      transpose(second);
-      float* rows = to + start / kWidth * kTile + column;
-#pragma GCC unroll 16
-      for (int lane = 0; lane < kWidth; ++lane) {
-        float* row = rows + place_in_tree(lane) * per_lane * kTile;
-        store(row, (Vec)first[lane]);
-        store(row + kTile, (Vec)second[lane]);
-      }
+      pack_chunk(keys, start, dim, column, per_lane, to + start / kWidth * kTile + column);
     }
   }
 }
