@@ -1,7 +1,7 @@
 # A worker image for CPU. For CUDA, start from an image that carries a matching torch.
 FROM python:3.12-slim
 WORKDIR /opt/headrace
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY engine engine
 COPY jobs jobs
 COPY kernels kernels

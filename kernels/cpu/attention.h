@@ -23,7 +23,7 @@ constexpr int64_t kSplit = 512;
 // vectors meet each key that is fetched.
 constexpr int64_t kMaxQueries = 128;
 // From this many query vectors on, it pays to copy keys and values into a better order first.
-constexpr int64_t kManyQueries = 36;
+constexpr int64_t kManyQueries = 24;
 // Values are kept in rows of whole vectors.
 constexpr int64_t kPadding = 32;
 

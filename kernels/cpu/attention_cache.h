@@ -9,9 +9,6 @@ namespace HEADRACE_ISA {
 
 // Rows are read in chunks of two registers, see load_vectors.
 constexpr int64_t kChunk = 2 * kWidth;
-#ifndef DIST
-#define DIST 48
-#endif
 
 // Positions [start, start + kTile) of a row, of which [begin, end), counted from the start, are
 // visible to some token of the item. Offsets count elements and lead to KV head 0. Those beside the
@@ -89,10 +86,14 @@ struct Source {
 template <class T>
 class Upcoming {
  public:
+  // How many rows were fetched before the first of them is used.
+  static constexpr int64_t kAhead = 48;
+
   Upcoming(const Source<T>& current, const Source<T>& next, const AttentionArguments& args)
       : current_(current), next_(next), key_dim_(args.key_dim), value_dim_(args.value_dim) {}
 
   HEADRACE_INLINE_MEMBER void fetch_row() {
+    if (done_ == kAhead + 2 * kTile) return;
     const int64_t row = done_++;
     const Source<T>& source = row < 2 * kTile ? current_ : next_;
     const int64_t i = row % (2 * kTile);
@@ -110,7 +111,7 @@ class Upcoming {
 
   const Source<T>&current_, &next_;
   const int64_t key_dim_, value_dim_;
-  int64_t done_ = DIST;
+  int64_t done_ = kAhead;
 };
 
 }  // namespace HEADRACE_ISA
