@@ -43,8 +43,7 @@ def plan_sampling(
 ) -> SamplingPlan:
     """The request's parameters under the model's limits.
 
-    Raises ApiError 400 for a prompt that leaves no room, max_tokens beyond any prompt, and token
-    ids outside the vocabulary.
+    Raises ApiError 400 for a prompt that leaves no room and for token ids outside the vocabulary.
     """
     max_tokens = _max_tokens(chat, limits, num_prompt_tokens)
     stop_ids = frozenset(chat.stop_token_ids or ())
@@ -103,18 +102,8 @@ def _max_tokens(chat: ChatCompletionRequest, limits: ModelLimits, num_prompt_tok
             param="messages",
             code="context_length_exceeded",
         )
-    for name in ("max_completion_tokens", "max_tokens"):
-        wanted: int | None = getattr(chat, name)
-        if wanted is None:
-            continue
-        if wanted > limits.max_model_len:
-            raise ApiError(
-                400,
-                f"{name} is too large: {wanted}. This model supports at most "
-                f"{limits.max_model_len} tokens, prompt and completion together.",
-                param=name,
-                code="integer_above_max_value",
-            )
+    wanted = chat.max_output_tokens
+    if wanted is not None:
         return min(wanted, room)
     default = limits.defaults.max_new_tokens
     return room if default is None else max(1, min(default, room))
