@@ -13,7 +13,7 @@ help: ## list the targets
 
 setup: $(STAMP) ## create .venv and install headrace with everything the tests need
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml setup.py $(wildcard kernels/cpu/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "headrace needs Python 3.11 or newer; say which with: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
