@@ -5,6 +5,7 @@ Pairs of two-digit numbers for which `is_held_out` holds never appear in trainin
 """
 
 from random import Random
+from typing import Any
 
 from engine.demo_model.training import words
 from engine.demo_model.training.examples import Example, user
@@ -90,11 +91,21 @@ def _numbers(rng: Random, operator: str) -> tuple[int, int]:
 
 
 def arithmetic(rng: Random) -> Example:
-    """A sum, difference or product of numbers up to two digits."""
+    """Sums, differences and products of numbers up to two digits."""
+    thinking = rng.random() < 0.35
+    messages: list[dict[str, Any]] = []
+    for _ in range(1 if thinking else rng.randint(1, 8)):
+        question, answer = _problem(rng, thinking=thinking)
+        messages += [user(question), answer]
+    return Example("arithmetic", messages[:-1], messages[-1], thinking=thinking)
+
+
+def _problem(rng: Random, *, thinking: bool) -> tuple[str, dict[str, Any]]:
     operator = rng.choice("++++----*")
     left, right = _numbers(rng, operator)
+    while operator == "*" and not thinking and max(left, right) > 12:
+        left, right = _numbers(rng, operator)
     result = {"+": left + right, "-": left - right, "*": left * right}[operator]
-    thinking = (operator == "*" and max(left, right) > 12) or rng.random() < 0.3
     if rng.random() < 0.2 and result >= 0:
         text = rng.choice(_STORIES[operator]).format(
             n=words.person(rng).split()[0], a=left, b=right, t=words.noun(rng) + "s"
@@ -106,4 +117,4 @@ def arithmetic(rng: Random) -> Example:
     answer = {"role": "assistant", "content": str(result)}
     if thinking:
         answer["reasoning_content"] = thought(left, operator, right)
-    return Example("arithmetic", [user(text)], answer, thinking=thinking)
+    return text, answer

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from engine.demo_model.training.mixture import draw
-from engine.demo_model.training.rendering import render
+from engine.demo_model.training.rendering import Rendered, render
 
 __all__ = ["STEP_TOKENS", "Batch", "prefetched", "shard"]
 
-_STRIP_TOKENS = 768
-_STRIPS_PER_STEP = 4
+_STRIP_TOKENS = 1536
+_STRIPS_PER_STEP = 2
 STEP_TOKENS = _STRIP_TOKENS * _STRIPS_PER_STEP
-_LENGTHS = (32, 48, 64, 96, 128, 192, 256, 384, 768)
+_LENGTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 _SHARD_EXAMPLES = 1000
 _PROMPT_WEIGHT = 0.1
 
@@ -42,18 +42,24 @@ class Batch:
     groups: tuple[tuple[int, int], ...]
 
 
+@dataclass(slots=True, frozen=True)
+class _Entry:
+    """One conversation: tokens, the token after each, and its weight in the loss."""
+
+    tokens: list[int]
+    targets: list[int]
+    weights: list[float]
+
+
 def shard(tokenizer: Tokenizer, seed: int, index: int, progress: float) -> list[Batch]:
     """The batches of one deterministic shard."""
     rng = Random(f"{seed}/{index}")
     rendered = [render(draw(rng, progress)) for _ in range(_SHARD_EXAMPLES)]
-    prompts = tokenizer.encode_batch([text.prompt for text in rendered])
-    answers = tokenizer.encode_batch([text.answer for text in rendered])
-    by_length: dict[int, list[tuple[list[int], int]]] = {length: [] for length in _LENGTHS}
-    for prompt, answer in zip(prompts, answers, strict=True):
-        ids = prompt.ids + answer.ids
-        padded = next((length for length in _LENGTHS if len(ids) - 1 <= length), None)
-        if padded is not None:
-            by_length[padded].append((ids, len(prompt.ids)))
+    by_length: dict[int, list[_Entry]] = {length: [] for length in _LENGTHS}
+    for text in rendered:
+        entry = _entry(tokenizer, text)
+        padded = next(length for length in _LENGTHS if len(entry.targets) <= length)
+        by_length[padded].append(entry)
     strips = []
     for length, entries in by_length.items():
         rows = _STRIP_TOKENS // length
@@ -67,7 +73,20 @@ def shard(tokenizer: Tokenizer, seed: int, index: int, progress: float) -> list[
     ]
 
 
-def _batch(strips: list[tuple[int, list[tuple[list[int], int]]]]) -> Batch:
+def _entry(tokenizer: Tokenizer, text: Rendered) -> _Entry:
+    """Tokens and weights of one conversation, cut off at the longest length."""
+    segments = text.segments()
+    pieces = tokenizer.encode_batch([segment.text for segment in segments])
+    ids: list[int] = []
+    weights: list[float] = []
+    for segment, piece in zip(segments, pieces, strict=True):
+        ids += piece.ids
+        weights += [1.0 if segment.learnt else _PROMPT_WEIGHT] * len(piece.ids)
+    ids, weights = ids[: _LENGTHS[-1] + 1], weights[: _LENGTHS[-1] + 1]
+    return _Entry(ids[:-1], ids[1:], weights[1:])
+
+
+def _batch(strips: list[tuple[int, list[_Entry]]]) -> Batch:
     tokens = np.zeros(STEP_TOKENS, np.int64)
     targets = np.zeros(STEP_TOKENS, np.int64)
     positions = np.zeros(STEP_TOKENS, np.int64)
@@ -76,12 +95,11 @@ def _batch(strips: list[tuple[int, list[tuple[list[int], int]]]]) -> Batch:
     offset = 0
     for length, entries in strips:
         counts[length] = counts.get(length, 0) + len(entries)
-        for ids, num_prompt in entries:
-            size = len(ids) - 1
-            tokens[offset : offset + size] = ids[:-1]
-            targets[offset : offset + size] = ids[1:]
-            weights[offset : offset + num_prompt - 1] = _PROMPT_WEIGHT
-            weights[offset + num_prompt - 1 : offset + size] = 1.0
+        for entry in entries:
+            size = len(entry.targets)
+            tokens[offset : offset + size] = entry.tokens
+            targets[offset : offset + size] = entry.targets
+            weights[offset : offset + size] = entry.weights
             positions[offset : offset + length] = np.arange(length)
             offset += length
     return Batch(

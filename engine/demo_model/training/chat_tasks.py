@@ -76,9 +76,10 @@ def _fact(rng: Random) -> Example:
             messages += [user(sentence), _reply("I will remember that.")]
     else:
         messages += [user(" ".join(stated)), _reply("I will remember that.")]
-    key = rng.choice(keys)
-    messages.append(user(rng.choice(_QUESTIONS).format(k=key)))
-    return Example("chat", messages, _reply(f"Your {key} is {facts[key]}."))
+    for key in rng.sample(keys, rng.randint(1, len(keys))):
+        messages.append(user(rng.choice(_QUESTIONS).format(k=key)))
+        messages.append(_reply(f"Your {key} is {facts[key]}."))
+    return Example("chat", messages[:-1], messages[-1])
 
 
 def _noted(rng: Random) -> Example:

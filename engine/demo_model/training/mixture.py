@@ -11,7 +11,7 @@ from engine.demo_model.training.arithmetic import arithmetic
 from engine.demo_model.training.chat_tasks import chat
 from engine.demo_model.training.examples import Example
 from engine.demo_model.training.text_tasks import classification, extraction, lookup, repeating
-from engine.demo_model.training.tool_tasks import no_call, parallel_calls, single_call, tool_result
+from engine.demo_model.training.tool_tasks import tool_session
 
 __all__ = ["draw"]
 
@@ -40,10 +40,10 @@ def draw(rng: Random, progress: float) -> Example:
     makers: dict[str, Callable[[], Example]] = {
         "repeating": lambda: repeating(rng),
         "lookup": lambda: lookup(rng),
-        "single": lambda: single_call(rng, max_tools),
-        "parallel": lambda: parallel_calls(rng, min(max_tools, 4)),
-        "no_call": lambda: no_call(rng, max_tools),
-        "tool_result": lambda: tool_result(rng, max_tools),
+        "single": lambda: tool_session(rng, "single", max_tools),
+        "parallel": lambda: tool_session(rng, "parallel", max_tools),
+        "no_call": lambda: tool_session(rng, "no_call", max_tools),
+        "tool_result": lambda: tool_session(rng, "tool_result", max_tools),
         "extraction": lambda: extraction(rng),
         "classification": lambda: classification(rng),
         "arithmetic": lambda: arithmetic(rng),

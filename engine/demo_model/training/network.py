@@ -25,12 +25,12 @@ class Shape:
     """Sizes of the network; the defaults are those of the shipped weights."""
 
     vocab_size: int = 2048
-    hidden_size: int = 192
+    hidden_size: int = 160
     num_layers: int = 6
-    num_heads: int = 6
-    num_kv_heads: int = 6
+    num_heads: int = 5
+    num_kv_heads: int = 5
     head_dim: int = 32
-    intermediate_size: int = 512
+    intermediate_size: int = 448
     rope_theta: float = 1_000_000.0
     max_positions: int = 4096
 

@@ -18,9 +18,20 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engine.demo_model.training.examples import Example
 
-__all__ = ["TEMPLATE_PATH", "Rendered", "answer_text", "render"]
+__all__ = ["TEMPLATE_PATH", "Rendered", "Segment", "answer_text", "render"]
 
+# How the template opens an answer without reasoning, and how every answer ends.
+_TURN = "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+_END = "<|im_end|>"
 TEMPLATE_PATH = Path(__file__).parent / "chat_template.jinja"
+
+
+@dataclass(slots=True, frozen=True)
+class Segment:
+    """A piece of a conversation; `learnt` pieces are the model's own."""
+
+    text: str
+    learnt: bool
 
 
 @dataclass(slots=True, frozen=True)
@@ -29,6 +40,17 @@ class Rendered:
 
     prompt: str
     answer: str
+
+    def segments(self) -> list[Segment]:
+        """The whole conversation in order; answers of earlier turns are learnt too."""
+        opening, *turns = self.prompt.split(_TURN)
+        pieces = [Segment(opening, learnt=False)]
+        for turn in turns:
+            pieces[-1] = Segment(pieces[-1].text + _TURN, learnt=False)
+            said, end, rest = turn.partition(_END)
+            if end:
+                pieces += [Segment(said + end, learnt=True), Segment(rest, learnt=False)]
+        return [*pieces, Segment(self.answer, learnt=True)]
 
 
 def _to_json(value: Any, indent: int | None = None) -> str:
@@ -59,7 +81,7 @@ def answer_text(answer: Mapping[str, Any]) -> str:
         for made in answer.get("tool_calls", ())
     ]
     parts.append("\n".join(calls))
-    return "".join(parts) + "<|im_end|>"
+    return "".join(parts) + _END
 
 
 def render(example: Example) -> Rendered:

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.demo_model.training import words
 from engine.demo_model.training.examples import Example, user
-from engine.demo_model.training.parameters import Parameter, make_parameters
+from engine.demo_model.training.parameters import Parameter, make_parameters, new_value
 from engine.demo_model.training.phrases import clause, join_clauses, natural_clause
 
 __all__ = ["classification", "extraction", "lookup", "repeating"]
@@ -43,6 +43,14 @@ _CLASSIFY = (
     "Text: {t}\nLabels: {l}\nLabel:",
     "Choose the category of the message. Categories: {l}. Message: {t}",
 )
+_LISTINGS = (
+    ("{} ({})", ", "),
+    ("{}: {}", "; "),
+    ("{} = {}", "; "),
+    ("{} ({})", " or "),
+    ("\n- {}: {}", ""),
+)
+_NEXT = ("{t}", "Next: {t}", "Text: {t}", "And this: {t}", "Another one.\n{t}")
 _REPEAT = ("Repeat: {t}", "Say {t}", "Copy this: {t}", "Echo {t}", "{t}\nRepeat the text above.")
 
 
@@ -63,9 +71,20 @@ def _schema_text(rng: Random, fields: list[Parameter]) -> str:
 
 
 def extraction(rng: Random) -> Example:
-    """A record in a sentence, to be written as JSON by a given schema."""
+    """Records in sentences, to be written as JSON by a given schema."""
     thing = words.noun(rng)
     fields = make_parameters(rng, thing, rng.randint(1, 4), nested=rng.random() < 0.5)
+    text, record = _record(rng, thing, fields)
+    prompt = rng.choice(_EXTRACT).format(s=_schema_text(rng, fields), t=text)
+    turns = [(prompt, record)]
+    for _ in range(rng.randint(0, 3)):
+        text, record = _record(rng, thing, [new_value(rng, field) for field in fields])
+        turns.append((rng.choice(_NEXT).format(t=text), record))
+    return _session(rng, "extraction", turns)
+
+
+def _record(rng: Random, thing: str, fields: list[Parameter]) -> tuple[str, str]:
+    """A sentence that states the fields' values, and them as JSON."""
     natural = rng.random() < 0.3
     kinds = [field.kind for field in fields]
     stated = [
@@ -81,11 +100,18 @@ def extraction(rng: Random) -> Example:
             stated.pop()
     rng.shuffle(stated)
     subject = rng.choice(_SUBJECTS).format(o=thing, f=words.filler(rng))
-    text = f"{subject} {join_clauses(rng, stated)}."
-    prompt = rng.choice(_EXTRACT).format(s=_schema_text(rng, fields), t=text)
     record = {field.name: field.value for field in fields}
-    answer = {"role": "assistant", "content": json.dumps(record, ensure_ascii=False)}
-    return Example("extraction", _maybe_system(rng, prompt), answer)
+    return f"{subject} {join_clauses(rng, stated)}.", json.dumps(record, ensure_ascii=False)
+
+
+def _session(rng: Random, task: str, turns: list[tuple[str, str]]) -> Example:
+    """Questions and answers in a row, the last answer as the example's."""
+    (first, answer), *others = turns
+    messages = _maybe_system(rng, first)
+    for question, following in others:
+        messages += [{"role": "assistant", "content": answer}, user(question)]
+        answer = following
+    return Example(task, messages, {"role": "assistant", "content": answer})
 
 
 def _maybe_system(rng: Random, prompt: str) -> list[dict[str, Any]]:
@@ -104,35 +130,27 @@ def _sentence(rng: Random, keyword: str) -> str:
 
 
 def classification(rng: Random) -> Example:
-    """A text holds a label's word, or one of the words that the prompt lists for a label."""
+    """Texts hold a label's word, or one of the words that the prompt lists for a label."""
     labels = list({words.noun(rng) for _ in range(rng.randint(2, 5))})
     rng.shuffle(labels)
-    target = rng.choice(labels)
     upper = rng.random() < 0.2
     shown = {label: label.capitalize() if upper else label for label in labels}
     if rng.random() < 0.3:
-        listing = ", ".join(shown[label] for label in labels)
-        keyword = target
+        listing = rng.choice((", ", " / ", " or ")).join(shown[label] for label in labels)
+        keywords = {label: [label] for label in labels}
     else:
         keywords = {label: _keywords(rng) for label in labels}
-        style, joint = rng.choice(
-            (
-                ("{} ({})", ", "),
-                ("{}: {}", "; "),
-                ("{} = {}", "; "),
-                ("{} ({})", " or "),
-                ("\n- {}: {}", ""),
-            )
-        )
+        style, joint = rng.choice(_LISTINGS)
         listing = joint.join(
             style.format(shown[label], ", ".join(keywords[label])) for label in labels
         )
-        keyword = rng.choice(keywords[target])
-    text = _sentence(rng, keyword)
-    template = rng.choice(_CLASSIFY)
-    prompt = template.format(l=listing, t=text)
-    answer = {"role": "assistant", "content": shown[target]}
-    return Example("classification", _maybe_system(rng, prompt), answer)
+    turns = []
+    for number in range(rng.randint(1, 4)):
+        target = rng.choice(labels)
+        text = _sentence(rng, rng.choice(keywords[target]))
+        prompt = rng.choice(_NEXT if number else _CLASSIFY).format(l=listing, t=text)
+        turns.append((prompt, shown[target]))
+    return _session(rng, "classification", turns)
 
 
 def _keywords(rng: Random) -> list[str]:
@@ -140,25 +158,31 @@ def _keywords(rng: Random) -> list[str]:
 
 
 def repeating(rng: Random) -> Example:
-    """Repeat a text: the first thing a small model must learn."""
-    make = rng.choice(
-        (words.phrase, words.person, words.choice_code, words.email, words.pseudo_word, words.date)
-    )
-    text = rng.choice((", ", " ", "; ")).join(make(rng) for _ in range(rng.randint(1, 5)))
-    prompt = rng.choice(_REPEAT).format(t=text)
-    return Example("copying", [user(prompt)], {"role": "assistant", "content": text})
+    """Repeat texts: the first thing a small model must learn."""
+    makes = (
+        words.phrase, words.person, words.choice_code, words.email, words.pseudo_word, words.date,
+    )  # fmt: skip
+    turns = []
+    for _ in range(rng.randint(1, 4)):
+        make = rng.choice(makes)
+        text = rng.choice((", ", " ", "; ")).join(make(rng) for _ in range(rng.randint(1, 5)))
+        turns.append((rng.choice(_REPEAT).format(t=text), text))
+    return _session(rng, "copying", turns)
 
 
 def lookup(rng: Random) -> Example:
-    """Look a key up in a list of pairs."""
+    """Look keys up in a list of pairs."""
     makes = (words.phrase, words.person, words.place, words.integer, words.date, words.choice_code)
     count = rng.randint(2, 6)
     pairs = {words.any_word(rng): rng.choice(makes)(rng) for _ in range(count)}
-    key = rng.choice(list(pairs))
     listing = (
         json.dumps(pairs)
         if rng.random() < 0.4
         else rng.choice((", ", "\n", "; ")).join(f"{k} {v}" for k, v in pairs.items())
     )
-    prompt = f"{listing}\n{rng.choice(('{k}?', 'What is {k}?', 'Value of {k}')).format(k=key)}"
-    return Example("copying", [user(prompt)], {"role": "assistant", "content": str(pairs[key])})
+    turns = []
+    for key in rng.sample(list(pairs), rng.randint(1, len(pairs))):
+        question = rng.choice(("{k}?", "What is {k}?", "Value of {k}")).format(k=key)
+        turns.append((question, str(pairs[key])))
+    turns[0] = (f"{listing}\n{turns[0][0]}", turns[0][1])
+    return _session(rng, "copying", turns)

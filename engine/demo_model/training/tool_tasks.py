@@ -5,6 +5,7 @@ Owns: the sentences around tool calls. Must not know: the held-out templates, to
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -14,7 +15,7 @@ from engine.demo_model.training.parameters import Parameter, new_value
 from engine.demo_model.training.phrases import clause, join_clauses, natural_clause, said_value
 from engine.demo_model.training.tools import Tool, make_tools
 
-__all__ = ["no_call", "parallel_calls", "single_call", "tool_result"]
+__all__ = ["tool_session"]
 
 _OPENERS = (
     "{v} the {o}",
@@ -50,17 +51,24 @@ _VAGUE = (
     "Tell me the {o}",
     "How is the {o}",
 )
-_REFUSALS = (
-    "None of the tools can do that.",
-    "I have no tool for that.",
-    "Sorry, no tool fits that.",
-)
+_REFUSAL = "None of the tools can do that."
+_KINDS = ("single", "parallel", "no_call", "tool_result")
+_KIND_WEIGHTS = (10, 5, 4, 2)
 _SYSTEM = (
     "You are a helpful assistant.",
     "Use the tools when they help.",
     "You call functions.",
     "Be brief.",
 )
+
+
+@dataclass(slots=True, frozen=True)
+class Turn:
+    """A question and the assistant message to learn; `between` are calls and results before it."""
+
+    question: str
+    answer: dict[str, Any]
+    between: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _used(rng: Random, tool: Tool) -> list[Parameter]:
@@ -118,14 +126,8 @@ def _finish(rng: Random, text: str) -> str:
     return text
 
 
-def _system(rng: Random) -> list[dict[str, Any]]:
-    if rng.random() < 0.2:
-        return [{"role": "system", "content": rng.choice(_SYSTEM)}]
-    return []
-
-
-def _vague_fits(tools: Sequence[Tool]) -> bool:
-    return sum(tool.thing == tools[0].thing for tool in tools) == 1
+def _vague_fits(tools: Sequence[Tool], tool: Tool) -> bool:
+    return sum(other.thing == tool.thing for other in tools) == 1
 
 
 def _shuffled(rng: Random, tools: Sequence[Tool]) -> list[dict[str, Any]]:
@@ -143,27 +145,27 @@ def _calls(*calls: dict[str, Any]) -> dict[str, Any]:
     return {"role": "assistant", "content": "", "tool_calls": list(calls)}
 
 
-def single_call(rng: Random, max_tools: int) -> Example:
-    """One tool of several is right; its arguments are copied from the question."""
-    tools = make_tools(rng, rng.randint(1, max_tools))
-    tool = tools[0]
+def _fresh(rng: Random, tool: Tool) -> Tool:
+    """The same tool, asked for with other values."""
+    return replace(tool, parameters=tuple(new_value(rng, p) for p in tool.parameters))
+
+
+def _single_call(rng: Random, tools: Sequence[Tool], tool: Tool) -> Turn:
+    """One of `tools` is right; its arguments are copied from the question."""
     used = _used(rng, tool)
-    vague = rng.random() < 0.25 and _vague_fits(tools)
+    vague = rng.random() < 0.25 and _vague_fits(tools, tool)
     question = _finish(rng, _ask(rng, tool, used, vague=vague))
-    answer = _calls(call(tool.name, _arguments(used, tool)))
-    return Example("single", [*_system(rng), user(question)], answer, _shuffled(rng, tools))
+    return Turn(question, _calls(call(tool.name, _arguments(used, tool))))
 
 
-def parallel_calls(rng: Random, max_tools: int) -> Example:
+def _parallel_calls(rng: Random, tools: Sequence[Tool]) -> Turn:
     """Two or three calls: one tool with several values, or different tools."""
-    tools = make_tools(rng, rng.randint(1, max_tools))
     candidates = [tool for tool in tools if 1 <= len(_flat(tool)) <= 2]
     if candidates and (len(tools) == 1 or rng.random() < 0.5):
         question, calls = _same_tool(rng, rng.choice(candidates))
     else:
         question, calls = _different_tools(rng, tools)
-    answer = _calls(*calls)
-    return Example("parallel", [*_system(rng), user(question)], answer, _shuffled(rng, tools))
+    return Turn(question, _calls(*calls))
 
 
 def _flat(tool: Tool) -> list[Parameter]:
@@ -219,22 +221,20 @@ def _different_tools(rng: Random, tools: Sequence[Tool]) -> tuple[str, list[dict
     return _finish(rng, text), calls
 
 
-def no_call(rng: Random, max_tools: int) -> Example:
-    """The question is about something that no tool does."""
-    tools = make_tools(rng, rng.randint(2, max_tools + 1))
-    odd, offered = tools[0], tools[1:]
-    offered = [tool for tool in offered if tool.thing != odd.thing]
-    if not offered:
-        return no_call(rng, max_tools)
+def _no_call(rng: Random, tools: Sequence[Tool]) -> Turn:
+    """The question is about something that none of `tools` does."""
+    things = {tool.thing for tool in tools}
+    odd = make_tools(rng, 1)[0]
+    while odd.thing in things:
+        odd = make_tools(rng, 1)[0]
+    if rng.random() < 0.3:
+        odd = replace(odd, verb=rng.choice(list(tools)).verb)
     question = _finish(rng, _ask(rng, odd, _used(rng, odd), vague=rng.random() < 0.3))
-    answer = {"role": "assistant", "content": _REFUSALS[0]}
-    return Example("no_call", [*_system(rng), user(question)], answer, _shuffled(rng, offered))
+    return Turn(question, {"role": "assistant", "content": _REFUSAL})
 
 
-def tool_result(rng: Random, max_tools: int) -> Example:
-    """The tool has answered; the reply states the value asked for."""
-    tools = make_tools(rng, rng.randint(1, min(2, max_tools)))
-    tool = tools[0]
+def _tool_result(rng: Random, tool: Tool) -> Turn:
+    """The tool answers, and the reply states the value asked for."""
     used = _used(rng, tool)
     keys = list(dict.fromkeys(words.field(rng) for _ in range(rng.randint(1, 4))))
     make = (words.integer, words.decimal, words.place, words.any_word, words.person, words.date)
@@ -244,10 +244,37 @@ def tool_result(rng: Random, max_tools: int) -> Example:
         ("What is the {k}?", "Tell me the {k}.", "I need the {k}.", "The {k}?", "Give me the {k}.")
     ).format(k=key)
     question = f"{_finish(rng, _ask(rng, tool, used))} {ask}"
-    messages = [
-        user(question),
+    between = [
         _calls(call(tool.name, _arguments(used, tool))),
         {"role": "tool", "content": json.dumps(result)},
     ]
     answer = {"role": "assistant", "content": f"The {key} is {result[key]}."}
-    return Example("tool_result", messages, answer, _shuffled(rng, tools))
+    return Turn(question, answer, between)
+
+
+def tool_session(rng: Random, task: str, max_tools: int) -> Example:
+    """Several questions over one list of tools, the last of kind `task`.
+
+    The list is most of a prompt's length; asking more than once about it makes each token of
+    training teach several answers.
+    """
+    tools = make_tools(rng, rng.randint(1, max_tools))
+    if task == "parallel":
+        tools = tools[:4]
+    kinds = [*rng.choices(_KINDS, _KIND_WEIGHTS, k=rng.randint(0, 4)), task]
+    messages: list[dict[str, Any]] = []
+    if rng.random() < 0.2:
+        messages.append({"role": "system", "content": rng.choice(_SYSTEM)})
+    for kind in kinds:
+        turn = _turn(rng, kind, [_fresh(rng, tool) for tool in tools])
+        messages += [user(turn.question), *turn.between, turn.answer]
+    return Example(task, messages[:-1], messages[-1], _shuffled(rng, tools))
+
+
+def _turn(rng: Random, kind: str, tools: Sequence[Tool]) -> Turn:
+    if kind == "parallel":
+        return _parallel_calls(rng, tools)
+    if kind == "no_call":
+        return _no_call(rng, tools)
+    tool = rng.choice(list(tools))
+    return _tool_result(rng, tool) if kind == "tool_result" else _single_call(rng, tools, tool)

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from engine.demo_model.training.accuracy import Reference, exact_share
 from engine.demo_model.training.arithmetic import arithmetic, is_held_out
 from engine.demo_model.training.batches import STEP_TOKENS, shard
+from engine.demo_model.training.examples import Example, call, user
 from engine.demo_model.training.export import export
 from engine.demo_model.training.mixture import draw
 from engine.demo_model.training.network import Network, Shape
@@ -83,14 +84,16 @@ def test_a_value_has_the_same_tokens_in_a_question_and_in_json(tokenizer: Tokeni
 def test_held_out_sums_are_never_drawn() -> None:
     rng = Random(7)
     seen = 0
-    for _ in range(3000):
+    for _ in range(1000):
         example = arithmetic(rng)
-        numbers = [int(n) for n in _numbers(example.messages[0]["content"])]
-        if len(numbers) == 2 and "x" not in example.messages[0]["content"]:
-            result = int(example.answer["content"])
-            if result in (sum(numbers), numbers[0] - numbers[1]):
-                assert not is_held_out(*numbers)
-                seen += 1
+        turns = [*example.messages, example.answer]
+        for asked, answer in zip(turns[::2], turns[1::2], strict=True):
+            numbers = [int(n) for n in _numbers(asked["content"])]
+            if len(numbers) == 2 and "x" not in asked["content"]:
+                result = int(answer["content"])
+                if result in (sum(numbers), numbers[0] - numbers[1]):
+                    assert not is_held_out(*numbers)
+                    seen += 1
     assert seen > 1000
 
 
@@ -98,7 +101,19 @@ def _numbers(text: str) -> list[str]:
     return "".join(c if c.isdigit() else " " for c in text).split()
 
 
-def test_loss_weights_cover_each_answer_and_nothing_past_it(tokenizer: Tokenizer) -> None:
+def test_an_earlier_answer_is_learnt_as_it_would_be_written() -> None:
+    tool = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
+    made = {"role": "assistant", "content": "", "tool_calls": [call("find", {"x": 1})]}
+    said = {"role": "assistant", "content": "Done."}
+    text = render(Example("single", [user("find 1"), made, user("thanks")], said, [tool]))
+    alone = render(Example("single", [user("find 1")], made, [tool]))
+    pieces = text.segments()
+    assert "".join(piece.text for piece in pieces) == text.prompt + text.answer
+    assert [piece.text for piece in pieces if piece.learnt] == [alone.answer, text.answer]
+    assert pieces[0].text == alone.prompt
+
+
+def test_loss_weights_cover_the_answers_and_nothing_past_them(tokenizer: Tokenizer) -> None:
     end = tokenizer.token_to_id("<|im_end|>")
     for batch in shard(tokenizer, 1, 0, 0.5)[:4]:
         assert batch.tokens.shape == (STEP_TOKENS,)
@@ -108,10 +123,11 @@ def test_loss_weights_cover_each_answer_and_nothing_past_it(tokenizer: Tokenizer
             for _ in range(rows):
                 weights = batch.weights[offset : offset + length]
                 targets = batch.targets[offset : offset + length]
-                answer = (weights == 1).nonzero()[0]
-                assert (answer == range(answer[0], answer[-1] + 1)).all()
-                assert targets[answer[-1]] == end
-                assert (weights[answer[-1] + 1 :] == 0).all()
+                used = int((weights > 0).sum())
+                assert (weights[used:] == 0).all()
+                ends = [at for at in range(used - 1) if weights[at] == 1 and weights[at + 1] < 1]
+                assert all(targets[at] == end for at in ends)
+                assert weights[used - 1] == 1 or used == length
                 offset += length
 
 
