@@ -201,6 +201,47 @@ def cancel(batch_id: BatchId, queue: QueueOptions, log: LogOptions) -> int:
     return cancel_batch(batch_id, queue)
 
 
+@app.command(name="eval")
+@with_groups
+def evaluate(
+    output: Output,
+    model: ModelOptions,
+    engine: EngineOptions,
+    queue: QueueOptions,
+    service: ServiceOptions,
+    log: LogOptions,
+    suite: Annotated[
+        str,
+        typer.Argument(metavar="SUITE", help="A suite file, or 'demo': the demo model's own."),
+    ] = "demo",
+    per_task: Annotated[
+        int, setting("--per-task", "Rows of each task of the demo suite.", min=1)
+    ] = 200,
+    suite_seed: Annotated[int, setting("--suite-seed", "Seed of the demo suite's rows.")] = 0,
+    fresh: Annotated[
+        bool,
+        setting("--fresh", "Start over: forget what earlier runs computed.", shown_default="off"),
+    ] = False,
+) -> int:
+    """Run a suite of rows with known answers and print the accuracy per task."""
+    is_bar_enough = sys.stderr.isatty() and service.metrics_port is None
+    configure_logging(log_format=log.log_format, level=log.log_level, quiet=is_bar_enough)
+    from worker.evaluate import EvalSettings
+    from worker.evaluate import evaluate as run_suite
+
+    run = RunSettings(
+        file=Path(suite),
+        output=output,
+        fresh=fresh,
+        batch=BatchOptions(),
+        process=ServiceSettings(model=model, engine=engine, queue=queue, service=service),
+        resume_command=_resume_command(),
+    )
+    return run_suite(
+        EvalSettings(suite=suite, per_task=per_task, suite_seed=suite_seed, run=run)
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code. Never raises, never prints a traceback
     unless --debug or HEADRACE_DEBUG asks for it.

@@ -1,13 +1,13 @@
 """Writes the held-out rows to a file: `python -m jobs.evals.demo --out rows.jsonl`.
 
-Owns: the file's form (batch lines with `task` and `reference` added). Must not know: the model.
+Owns: the file's form (a suite file). Must not know: the model.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from jobs.evals.demo.suite import held_out_rows
+from jobs.evals.rows import suite_line
 
 
 def main() -> None:
@@ -19,8 +19,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with arguments.out.open("w", encoding="utf-8") as file:
         for row in held_out_rows(arguments.per_task, seed=arguments.seed):
-            entry = {**row.batch_line(), "task": row.task, "reference": row.reference}
-            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            file.write(suite_line(row) + "\n")
 
 
 if __name__ == "__main__":

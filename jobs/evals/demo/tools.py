@@ -151,8 +151,11 @@ def tool_result(rng: Random) -> tuple[dict[str, Any], dict[str, Any]]:
     facts = {f.name: f.value for f in make_fields(rng, tool.thing, 3, nested=False)}
     key = rng.choice(list(facts))
     body = _body(rng, f"{_request(rng, tool)}. I wish to learn its {key}.", [tool])
+    made = tool.call()["function"]
+    function = {**made, "arguments": json.dumps(made["arguments"], ensure_ascii=False)}
+    call = {"id": "call_1", "type": "function", "function": function}
     body["messages"] += [
-        _answer(tool),
+        {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "call_1", "content": json.dumps(facts)},
     ]
     return body, {"role": "assistant", "content": f"The {key} is {facts[key]}."}
