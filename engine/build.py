@@ -85,8 +85,9 @@ def build_engine(config: EngineConfig) -> EngineParts:
     _check_packages()
     from engine.chat_template import ChatTemplate, read_chat_template
     from engine.model.load import load_model
+    from engine.model.replace import replace_decoder
     from engine.model.source import resolve_model
-    from engine.self_check import check_paged_attention
+    from engine.self_check import check_paged_attention, own_logits
     from engine.tokenizer import load_tokenizer
 
     name = config.model.model
@@ -96,7 +97,9 @@ def build_engine(config: EngineConfig) -> EngineParts:
     folder = resolve_model(name, config.model.revision)
     memory_before = available_memory_bytes(device)
     loaded = load_model(config.model, folder, device)
-    check_paged_attention(loaded, name)
+    expected = own_logits(loaded)
+    replace_decoder(loaded.module, device)
+    check_paged_attention(loaded, expected, name)
     tokenizer = load_tokenizer(folder, name)
     kv_cache = _allocate(config, loaded, memory_before)
     identity = model_hash(folder)

@@ -17,7 +17,7 @@ from engine.errors import ModelRefusedError
 from engine.kv_cache import KVCache
 from engine.model.load import LoadedModel
 
-__all__ = ["check_paged_attention"]
+__all__ = ["check_paged_attention", "own_logits"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,16 +31,29 @@ _TOLERANCE = {torch.float32: 0.01}
 _HALF_PRECISION_TOLERANCE = 0.25
 
 
-def check_paged_attention(loaded: LoadedModel, name: str) -> None:
-    """Send a few tokens through the model's own attention at once, and through ours in chunks.
-
-    Raises ModelRefusedError, with `name` for the model, if the last token's logits differ.
+def own_logits(loaded: LoadedModel) -> Tensor:
+    """Centred logits [V], float32, of the last of a few tokens that go through the model's own
+    attention at once: what `check_paged_attention` compares with. Take them from the model as
+    transformers loads it, before any of its layers is replaced.
     """
-    num_tokens = min(sum(_CHUNKS), loaded.max_model_len)
-    token_ids = (torch.arange(num_tokens, device=loaded.device) * 37 + 11) % loaded.vocab_size
+    token_ids = _token_ids(loaded)
+    loaded.module.set_attn_implementation("eager")
     with torch.inference_mode():
-        expected = _own_logits(loaded, token_ids)
-        actual = _paged_logits(loaded, token_ids)
+        output = loaded.module(
+            input_ids=token_ids.unsqueeze(0),
+            position_ids=torch.arange(len(token_ids), device=loaded.device).unsqueeze(0),
+            use_cache=False,
+        )
+    return _centre(output.logits[0, -1])
+
+
+def check_paged_attention(loaded: LoadedModel, expected: Tensor, name: str) -> None:
+    """Send the same tokens through our attention in chunks.
+
+    Raises ModelRefusedError, with `name` for the model, if the logits are not the `expected` ones.
+    """
+    with torch.inference_mode():
+        actual = _paged_logits(loaded, _token_ids(loaded))
     if not bool(expected.isfinite().all()):
         _log.warning("%s: its logits overflow in %s; its requests will fail", name, loaded.dtype)
         return
@@ -54,15 +67,9 @@ def check_paged_attention(loaded: LoadedModel, name: str) -> None:
         )
 
 
-def _own_logits(loaded: LoadedModel, token_ids: Tensor) -> Tensor:
-    """Centred logits of the last token, [V] float32."""
-    loaded.module.set_attn_implementation("eager")
-    output = loaded.module(
-        input_ids=token_ids.unsqueeze(0),
-        position_ids=torch.arange(len(token_ids), device=loaded.device).unsqueeze(0),
-        use_cache=False,
-    )
-    return _centre(output.logits[0, -1])
+def _token_ids(loaded: LoadedModel) -> Tensor:
+    num_tokens = min(sum(_CHUNKS), loaded.max_model_len)
+    return (torch.arange(num_tokens, device=loaded.device) * 37 + 11) % loaded.vocab_size
 
 
 def _paged_logits(loaded: LoadedModel, token_ids: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.engine.tiny_engine import TinyEngine, load_tiny, make_request, tiny_engine
-from tests.engine.tiny_models import FAMILIES, VOCAB_SIZE, tiny_model
+from tests.engine.tiny_models import FAMILIES, REPLACED, VOCAB_SIZE, tiny_model
 
 # The families of the big models people run: all chunk and block sizes. Others: one of each.
 MAIN = (
@@ -89,6 +89,15 @@ def test_tokens_equal_generate_when_requests_are_preempted(family: str, checkpoi
     ) as engine:
         assert _generate(engine, "tight") == expected(family)
         assert engine.scheduler.num_preemptions > 0, "nothing was preempted: give fewer blocks"
+
+
+@pytest.mark.parametrize("family", sorted(REPLACED))
+def test_tokens_equal_generate_with_the_models_own_layers(family: str, checkpoints: Path) -> None:
+    """What every model falls back to whose decoder no rule knows."""
+    loaded = load_tiny(family, checkpoints, is_replaced=False)
+    with tiny_engine(loaded, max_num_batched_tokens=17) as engine:
+        assert _generate(engine, "cold") == expected(family)
+        assert _generate(engine, "warm") == expected(family)
 
 
 def test_tokens_equal_generate_when_steps_are_planned_ahead(checkpoints: Path) -> None:

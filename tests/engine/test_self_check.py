@@ -5,15 +5,19 @@ import pytest
 import torch
 
 from engine.errors import ModelRefusedError
-from engine.self_check import check_paged_attention
+from engine.model.replace import replace_decoder
+from engine.self_check import check_paged_attention, own_logits
 from tests.engine.tiny_engine import load_tiny
-from tests.engine.tiny_models import FAMILIES
+from tests.engine.tiny_models import FAMILIES, REPLACED
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_models_that_run_pass(family: str, dtype: str, checkpoints: Path) -> None:
-    check_paged_attention(load_tiny(family, checkpoints, dtype), family)
+    loaded = load_tiny(family, checkpoints, dtype, is_replaced=False)
+    expected = own_logits(loaded)
+    assert replace_decoder(loaded.module, loaded.device) == (family in REPLACED)
+    check_paged_attention(loaded, expected, family)
 
 
 def _see_the_token_before(_: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
@@ -26,24 +30,34 @@ def _see_the_token_before(_: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Te
 def test_a_model_that_remembers_outside_of_attention_is_refused(
     dtype: str, checkpoints: Path
 ) -> None:
-    loaded = load_tiny("llama", checkpoints, dtype)
+    loaded = load_tiny("llama", checkpoints, dtype, is_replaced=False)
     loaded.module.model.layers[0].mlp.register_forward_pre_hook(_see_the_token_before)
     with pytest.raises(
         ModelRefusedError, match="cannot run toy: LlamaForCausalLM does not compute"
     ):
-        check_paged_attention(loaded, "toy")
+        check_paged_attention(loaded, own_logits(loaded), "toy")
+
+
+def test_a_replacement_that_computes_something_else_is_refused(checkpoints: Path) -> None:
+    loaded = load_tiny("qwen2", checkpoints, is_replaced=False)
+    expected = own_logits(loaded)
+    replace_decoder(loaded.module, loaded.device)
+    loaded.module.model.layers[1]._parts.qkv.bias.add_(0.5)
+    with pytest.raises(ModelRefusedError, match="cannot run toy"):
+        check_paged_attention(loaded, expected, "toy")
 
 
 def test_an_overflowing_model_runs_with_a_warning(
     checkpoints: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loaded = load_tiny("llama", checkpoints)
+    loaded = load_tiny("llama", checkpoints, is_replaced=False)
     loaded.module.lm_head.weight.data[3] = float("inf")
-    check_paged_attention(loaded, "toy")
+    check_paged_attention(loaded, own_logits(loaded), "toy")
     assert "toy: its logits overflow" in caplog.text
 
 
 def test_a_very_short_context_is_enough(checkpoints: Path) -> None:
     from dataclasses import replace
 
-    check_paged_attention(replace(load_tiny("llama", checkpoints), max_model_len=3), "toy")
+    loaded = replace(load_tiny("llama", checkpoints, is_replaced=False), max_model_len=3)
+    check_paged_attention(loaded, own_logits(loaded), "toy")

@@ -14,6 +14,7 @@ from engine.executor import InProcessExecutor
 from engine.kv_cache import KVCache
 from engine.kv_cache_manager import KVCacheManager
 from engine.model.load import LoadedModel, load_model
+from engine.model.replace import replace_decoder
 from engine.model_runner import ModelRunner
 from engine.request import Request, SamplingParams, StopRules
 from engine.scheduler import Scheduler
@@ -24,9 +25,15 @@ __all__ = ["TinyEngine", "load_tiny", "make_request", "tiny_engine"]
 CPU = torch.device("cpu")
 
 
-def load_tiny(family: str, checkpoints: Path, dtype: str = "auto") -> LoadedModel:
+def load_tiny(
+    family: str, checkpoints: Path, dtype: str = "auto", *, is_replaced: bool = True
+) -> LoadedModel:
+    """A tiny model as the engine runs it; as transformers loads it without `is_replaced`."""
     folder = save_tiny_model(family, checkpoints)
-    return load_model(ModelConfig(model=family, dtype=dtype), folder, CPU)
+    loaded = load_model(ModelConfig(model=family, dtype=dtype), folder, CPU)
+    if is_replaced:
+        replace_decoder(loaded.module, CPU)
+    return loaded
 
 
 def make_request(

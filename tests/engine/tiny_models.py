@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import transformers
 
-__all__ = ["FAMILIES", "VOCAB_SIZE", "save_tiny_model", "tiny_model"]
+__all__ = ["FAMILIES", "REPLACED", "VOCAB_SIZE", "save_tiny_model", "tiny_model"]
 
 torch.set_num_threads(1)  # two would wait for each other longer than they compute
 transformers.logging.disable_progress_bar()
@@ -40,6 +40,9 @@ class Family:
     config: str
     settings: dict[str, Any]
 
+
+# The families whose decoder is replaced by ours.
+REPLACED = {"llama", "mistral", "phi3", "qwen2", "qwen3"}
 
 FAMILIES = {
     "llama": Family("Llama", {}),

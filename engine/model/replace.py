@@ -1,0 +1,122 @@
+"""Faster modules in place of transformers' own, where they compute the same.
+
+Owns: which classes are replaced by what. Must not know: what the replacements compute. A class is
+known by its full name, so a model that merely looks alike keeps its own modules; it still runs,
+slower, and the log says so. There is one level today: the whole decoder, all its layers at once.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.model.decoder import FusedDecoder, FusedDecoderLayer, LayerParts, Norm, Projection
+
+__all__ = ["replace_decoder"]
+
+_log = logging.getLogger(__name__)
+
+
+def replace_decoder(model: Any, device: torch.device) -> bool:
+    """Replace the decoder of `model` if a rule knows it; returns whether it did.
+
+    The attention modules stay the objects that they were. Weights move into merged ones layer by
+    layer, so at no time is more than one layer in memory twice.
+    """
+    name = model.base_model_prefix
+    decoder = getattr(model, name)
+    read = _RULES.get(f"{type(decoder).__module__}.{type(decoder).__qualname__}")
+    if read is None or model.config.hidden_act != "silu":
+        _log.info("%s runs with transformers' own layers, slower", type(model).__name__)
+        return False
+    fused = FusedDecoder(
+        embed=decoder.embed_tokens,
+        rotate=decoder.rotary_emb,
+        layers=[FusedDecoderLayer(read(layer), device) for layer in decoder.layers],
+        norm=_norm(decoder.norm),
+        device=device,
+    )
+    setattr(model, name, fused)
+    return True
+
+
+def _llama(layer: Any) -> LayerParts:
+    attention, mlp = layer.self_attn, layer.mlp
+    parts = LayerParts(
+        attention=attention,
+        **_sizes(attention),
+        qkv=_merged((attention.q_proj, attention.k_proj, attention.v_proj)),
+        output=_projection(attention.o_proj),
+        gate_up=_merged((mlp.gate_proj, mlp.up_proj)),
+        down=_projection(mlp.down_proj),
+        input_norm=_norm(layer.input_layernorm),
+        post_attention_norm=_norm(layer.post_attention_layernorm),
+        query_norm=_norm(attention.q_norm) if hasattr(attention, "q_norm") else None,
+        key_norm=_norm(attention.k_norm) if hasattr(attention, "k_norm") else None,
+    )
+    del attention.q_proj, attention.k_proj, attention.v_proj, mlp.gate_proj, mlp.up_proj
+    return parts
+
+
+def _phi3(layer: Any) -> LayerParts:
+    attention, mlp = layer.self_attn, layer.mlp
+    return LayerParts(
+        attention=attention,
+        **_sizes(attention),
+        qkv=_projection(attention.qkv_proj),
+        output=_projection(attention.o_proj),
+        gate_up=_projection(mlp.gate_up_proj),
+        down=_projection(mlp.down_proj),
+        input_norm=_norm(layer.input_layernorm),
+        post_attention_norm=_norm(layer.post_attention_layernorm),
+    )
+
+
+_PREFIX = "transformers.models"
+_RULES: dict[str, Callable[[Any], LayerParts]] = {
+    f"{_PREFIX}.llama.modeling_llama.LlamaModel": _llama,
+    f"{_PREFIX}.mistral.modeling_mistral.MistralModel": _llama,
+    f"{_PREFIX}.phi3.modeling_phi3.Phi3Model": _phi3,
+    f"{_PREFIX}.qwen2.modeling_qwen2.Qwen2Model": _llama,
+    f"{_PREFIX}.qwen3.modeling_qwen3.Qwen3Model": _llama,
+}
+# These two read the window from the config; the others keep it in the module, if they have one.
+_WINDOW_IN_CONFIG = ("mistral", "phi3")
+
+
+def _sizes(attention: Any) -> dict[str, Any]:
+    config = attention.config
+    if config.model_type in _WINDOW_IN_CONFIG:
+        window = getattr(config, "sliding_window", None)
+    else:
+        window = getattr(attention, "sliding_window", None)
+    return {
+        "num_heads": config.num_attention_heads,
+        "num_kv_heads": config.num_key_value_heads,
+        "head_dim": attention.head_dim,
+        "sliding_window": window,
+    }
+
+
+def _norm(module: Any) -> Norm:
+    return Norm(module.weight, module.variance_epsilon)
+
+
+def _projection(module: nn.Linear) -> Projection:
+    return Projection(module.weight, module.bias)
+
+
+def _merged(modules: Sequence[nn.Linear]) -> Projection:
+    """Several projections of one input as one; a missing bias counts as zero."""
+    biases = [module.bias for module in modules]
+    bias: Tensor | None = None
+    if any(each is not None for each in biases):
+        bias = torch.cat(
+            [
+                module.weight.new_zeros(module.out_features) if module.bias is None else module.bias
+                for module in modules
+            ]
+        )
+    return Projection(torch.cat([module.weight for module in modules]), bias)
