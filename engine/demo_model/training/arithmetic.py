@@ -94,7 +94,7 @@ def arithmetic(rng: Random) -> Example:
     """Sums, differences and products of numbers up to two digits."""
     thinking = rng.random() < 0.35
     messages: list[dict[str, Any]] = []
-    for _ in range(1 if thinking else rng.randint(1, 8)):
+    for _ in range(1 if thinking else rng.randint(1, 20)):
         question, answer = _problem(rng, thinking=thinking)
         messages += [user(question), answer]
     return Example("arithmetic", messages[:-1], messages[-1], thinking=thinking)

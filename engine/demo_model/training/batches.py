@@ -26,6 +26,7 @@ STEP_TOKENS = _STRIP_TOKENS * _STRIPS_PER_STEP
 _LENGTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 _SHARD_EXAMPLES = 1000
 _PROMPT_WEIGHT = 0.1
+_MARK_TOKENS = 6  # <think>, two line ends, </think>, two line ends
 
 
 @dataclass(slots=True, frozen=True)
@@ -82,6 +83,8 @@ def _entry(tokenizer: Tokenizer, text: Rendered) -> _Entry:
     for segment, piece in zip(segments, pieces, strict=True):
         ids += piece.ids
         weights += [1.0 if segment.learnt else _PROMPT_WEIGHT] * len(piece.ids)
+        if not segment.learnt:  # that no thought is wanted is the template's choice, not a fact
+            weights[-_MARK_TOKENS:] = [0.0] * _MARK_TOKENS
     ids, weights = ids[: _LENGTHS[-1] + 1], weights[: _LENGTHS[-1] + 1]
     return _Entry(ids[:-1], ids[1:], weights[1:])
 

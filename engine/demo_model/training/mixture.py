@@ -24,8 +24,8 @@ _WEIGHTS = (
     ("no_call", 2, 9),
     ("tool_result", 2, 4),
     ("extraction", 10, 14),
-    ("classification", 10, 9),
-    ("arithmetic", 6, 22),
+    ("classification", 10, 12),
+    ("arithmetic", 6, 26),
     ("chat", 5, 6),
 )
 _THINKING_SHARE = 0.06

@@ -34,10 +34,10 @@ _CLAUSES = (
     "use {v} for {p}",
     "{p} equal to {v}",
     "I want the {p} to be {v}",
-    "{p} {f} {v}",
-    "the {p} {f} {v}",
-    "{f} {p} {v}",
 )
+# Words that mean nothing, for values that show where they begin.
+_FILLED = ("{p} {f} {v}", "the {p} {f} {v}", "{f} {p} {v}", "{f} {v} {f} the {p}")
+_UNMARKED = ("text", "word", "person", "place", "enum")
 _NATURAL = {
     "place": ("in {v}", "for {v}", "to {v}", "near {v}", "at {v}", "from {v}", "around {v}"),
     "person": ("for {v}", "by {v}", "with {v}", "to {v}", "from {v}"),
@@ -95,7 +95,8 @@ def clause(rng: Random, parameter: Parameter) -> str:
         return rng.choice(
             ("with {p} ({c})", "{p}: {c}", "{p} with {c}", "the {p} has {c}", "{p} ({c})")
         ).format(p=parameter.words, c=inner)
-    template = rng.choice(_CLAUSES)
+    is_filled = parameter.kind not in _UNMARKED and rng.random() < 0.15
+    template = rng.choice(_FILLED if is_filled else _CLAUSES)
     said = said_value(rng, parameter)
     return template.format(p=parameter.words, v=said, f=words.filler(rng))
 

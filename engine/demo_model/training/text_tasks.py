@@ -77,7 +77,7 @@ def extraction(rng: Random) -> Example:
     text, record = _record(rng, thing, fields)
     prompt = rng.choice(_EXTRACT).format(s=_schema_text(rng, fields), t=text)
     turns = [(prompt, record)]
-    for _ in range(rng.randint(0, 3)):
+    for _ in range(rng.randint(0, 6)):
         text, record = _record(rng, thing, [new_value(rng, field) for field in fields])
         turns.append((rng.choice(_NEXT).format(t=text), record))
     return _session(rng, "extraction", turns)
@@ -145,7 +145,7 @@ def classification(rng: Random) -> Example:
             style.format(shown[label], ", ".join(keywords[label])) for label in labels
         )
     turns = []
-    for number in range(rng.randint(1, 4)):
+    for number in range(rng.randint(1, 9)):
         target = rng.choice(labels)
         text = _sentence(rng, rng.choice(keywords[target]))
         prompt = rng.choice(_NEXT if number else _CLASSIFY).format(l=listing, t=text)

@@ -52,6 +52,9 @@ _VAGUE = (
     "How is the {o}",
 )
 _REFUSAL = "None of the tools can do that."
+# What fits into the longest sequence of a batch, and what a question and its answer take of it.
+_SESSION_CHARS = 2200
+_TURN_CHARS = 200
 _KINDS = ("single", "parallel", "no_call", "tool_result")
 _KIND_WEIGHTS = (10, 5, 4, 2)
 _SYSTEM = (
@@ -261,14 +264,16 @@ def tool_session(rng: Random, task: str, max_tools: int) -> Example:
     tools = make_tools(rng, rng.randint(1, max_tools))
     if task == "parallel":
         tools = tools[:4]
-    kinds = [*rng.choices(_KINDS, _KIND_WEIGHTS, k=rng.randint(0, 4)), task]
+    definitions = _shuffled(rng, tools)
+    num_more = (_SESSION_CHARS - len(json.dumps(definitions))) // _TURN_CHARS
+    kinds = [*rng.choices(_KINDS, _KIND_WEIGHTS, k=rng.randint(0, max(1, num_more))), task]
     messages: list[dict[str, Any]] = []
     if rng.random() < 0.2:
         messages.append({"role": "system", "content": rng.choice(_SYSTEM)})
     for kind in kinds:
         turn = _turn(rng, kind, [_fresh(rng, tool) for tool in tools])
         messages += [user(turn.question), *turn.between, turn.answer]
-    return Example(task, messages[:-1], messages[-1], _shuffled(rng, tools))
+    return Example(task, messages[:-1], messages[-1], definitions)
 
 
 def _turn(rng: Random, kind: str, tools: Sequence[Tool]) -> Turn:

@@ -123,11 +123,11 @@ def test_loss_weights_cover_the_answers_and_nothing_past_them(tokenizer: Tokeniz
             for _ in range(rows):
                 weights = batch.weights[offset : offset + length]
                 targets = batch.targets[offset : offset + length]
-                used = int((weights > 0).sum())
-                assert (weights[used:] == 0).all()
+                used = int(weights.nonzero()[0][-1]) + 1
                 ends = [at for at in range(used - 1) if weights[at] == 1 and weights[at + 1] < 1]
                 assert all(targets[at] == end for at in ends)
                 assert weights[used - 1] == 1 or used == length
+                assert (targets[used:] == 0).all()
                 offset += length
 
 
