@@ -87,9 +87,9 @@ class FusedDecoderLayer(nn.Module):
         parts = self._parts
         num_tokens = normed.shape[0]
         heads = parts.qkv(normed).view(num_tokens, -1, parts.head_dim)
-        query, key, value = heads.split(
-            (parts.num_heads, parts.num_kv_heads, parts.num_kv_heads), 1
-        )
+        value_from = parts.num_heads + parts.num_kv_heads
+        query, key = heads[:, : parts.num_heads], heads[:, parts.num_heads : value_from]
+        value = heads[:, value_from:]
         if parts.query_norm is not None:
             query = self._rms_norm(query, parts.query_norm.weight, parts.query_norm.eps)
         if parts.key_norm is not None:

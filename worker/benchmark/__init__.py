@@ -1,0 +1,1 @@
+"""Measuring the engine with requests of known shape: what `headrace bench` does."""
