@@ -42,10 +42,25 @@ __all__ = [
 
 
 def pseudo_word(rng: Random, syllables: int = 0) -> str:
-    """A pronounceable word of 1-3 syllables that no list contains."""
+    """A word that no list contains: syllables, ends of two real words, or plain letters.
+
+    Words of syllables alone use few tokens; a model trained on them copies those and no others.
+    """
+    roll = rng.random()
+    if roll < 0.6:
+        head, tail = (rng.choice(rng.choice(_REAL)) for _ in range(2))
+        middle = rng.choice("jkqvwxz")  # so that the two ends are not a real word by chance
+        return head[: rng.randint(2, 5)] + middle + tail[-rng.randint(2, 5) :]
+    if roll < 0.75:
+        return "".join(rng.choices(_LETTERS, k=rng.randint(3, 8)))
     count = syllables or rng.choice((1, 2, 2, 2, 3))
     parts = (rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(CODAS) for _ in range(count))
     return "".join(parts)
+
+
+_REAL = (ACTIONS, NOUNS, NOUNS, ADJECTIVES, PLAIN_WORDS, FIELDS)
+# As often as in English, roughly.
+_LETTERS = "eeeeeeetttttaaaaooooiiiinnnnssshhhrrrddlllccuummwffggyppbbvkjxqz"
 
 
 def _mixed(rng: Random, curated: tuple[str, ...], made_up: float) -> str:
@@ -54,28 +69,28 @@ def _mixed(rng: Random, curated: tuple[str, ...], made_up: float) -> str:
 
 def action(rng: Random) -> str:
     """A verb for a tool name."""
-    return _mixed(rng, ACTIONS, 0.3)
+    return _mixed(rng, ACTIONS, 0.6)
 
 
 def noun(rng: Random) -> str:
     """A thing a tool is about."""
-    return _mixed(rng, NOUNS, 0.35)
+    return _mixed(rng, NOUNS, 0.6)
 
 
 def adjective(rng: Random) -> str:
     """A word in front of a noun."""
-    return _mixed(rng, ADJECTIVES, 0.3)
+    return _mixed(rng, ADJECTIVES, 0.5)
 
 
 def field(rng: Random) -> str:
     """A parameter's base name."""
-    return rng.choice(FIELDS) if rng.random() < 0.45 else noun(rng)
+    return rng.choice(FIELDS) if rng.random() < 0.35 else noun(rng)
 
 
 def any_word(rng: Random) -> str:
     """Any lower-case word."""
     roll = rng.random()
-    if roll < 0.35:
+    if roll < 0.6:
         return pseudo_word(rng)
     return rng.choice(rng.choice((NOUNS, ADJECTIVES, ACTIONS, PLAIN_WORDS)))
 
