@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from kernels.paged_attention import PagedAttention
     from kernels.rms_norm import RMSNorm
     from kernels.rope import Rope
-    from kernels.sampling import Sample
+    from kernels.sampling import Logprobs, Sample
 
-__all__ = ["available", "op_names", "register", "resolve"]
+__all__ = ["available", "op_names", "register", "register_module", "resolve"]
 
 # The package of each op; the function of the op's name in its reference.py is the reference.
 _PACKAGES = {
@@ -36,6 +36,7 @@ _PACKAGES = {
 }
 
 _implementations: dict[tuple[str, str], Callable[..., Any]] = {}
+_modules: dict[tuple[str, str], str] = {}
 
 
 def op_names() -> tuple[str, ...]:
@@ -56,6 +57,14 @@ def register(op: str, device_type: str, implementation: Callable[..., Any]) -> N
         raise AlreadyRegisteredError(
             f"op {op!r} already has an implementation for {device_type!r}: {_label(present)}"
         )
+
+
+def register_module(op: str, device_type: str, module: str) -> None:
+    """Like `register`, for the function `op` of a module that is imported only when a device of
+    that type asks for it.
+    """
+    _package_of(op)
+    _modules[op, device_type] = module
 
 
 @overload
@@ -90,6 +99,9 @@ def _resolve(op: str, device: "torch.device | str") -> Callable[..., Any]:
     package = _package_of(op)
     import_module(package)  # registers what this machine can run
     device_type = str(device).partition(":")[0]
+    module = _modules.pop((op, device_type), None)
+    if module is not None:
+        register(op, device_type, getattr(import_module(module), op))
     registered = _implementations.get((op, device_type))
     if registered is not None:
         return registered

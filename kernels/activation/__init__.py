@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from kernels.cpu_library import register_compiled
+from kernels.triton_library import register_triton
 
 __all__ = ["GeluMul", "SiluMul"]
 
@@ -38,3 +39,5 @@ class GeluMul(Protocol):
 
 register_compiled("silu_mul", "kernels.activation.cpu")
 register_compiled("gelu_mul", "kernels.activation.cpu")
+register_triton("silu_mul", "kernels.activation.gpu")
+register_triton("gelu_mul", "kernels.activation.gpu")

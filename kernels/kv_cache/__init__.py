@@ -8,6 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from kernels.cpu_library import register_compiled
+from kernels.triton_library import register_triton
 
 __all__ = ["WriteKV"]
 
@@ -36,3 +37,4 @@ class WriteKV(Protocol):
 
 
 register_compiled("write_kv", "kernels.kv_cache.cpu")
+register_triton("write_kv", "kernels.kv_cache.gpu")

@@ -12,6 +12,7 @@ from typing import Protocol
 from torch import Tensor
 
 from kernels.cpu_library import register_compiled
+from kernels.triton_library import register_triton
 
 __all__ = ["PagedAttention"]
 
@@ -63,3 +64,4 @@ class PagedAttention(Protocol):
 
 
 register_compiled("paged_attention", "kernels.paged_attention.cpu")
+register_triton("paged_attention", "kernels.paged_attention.gpu")

@@ -8,11 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kernels.tolerance import REDUCTION
+from kernels.tolerance import REDUCTION, Tolerance
 
-__all__ = ["CASES", "TOLERANCES", "PagedAttentionCase", "PagedAttentionInputs"]
+__all__ = ["CASES", "MATRIX_TOLERANCES", "TOLERANCES", "PagedAttentionCase", "PagedAttentionInputs"]
 
 TOLERANCES = REDUCTION
+# Matrix units take the softmax's weights in the dtype of the values, so these are rounded too.
+# float32 products are summed in blocks, in another order than the reference's.
+MATRIX_TOLERANCES = {
+    torch.float32: Tolerance(2e-6, 5e-5),
+    torch.bfloat16: Tolerance(2**-6, 2**-6),
+    torch.float16: Tolerance(2**-9, 2**-9),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Protocol
 from torch import Tensor
 
 from kernels.cpu_library import register_compiled
+from kernels.triton_library import register_triton
 
 __all__ = ["RMSNorm"]
 
@@ -36,3 +37,4 @@ class RMSNorm(Protocol):
 
 
 register_compiled("rms_norm", "kernels.rms_norm.cpu")
+register_triton("rms_norm", "kernels.rms_norm.gpu")

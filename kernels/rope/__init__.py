@@ -11,6 +11,7 @@ from typing import Protocol
 from torch import Tensor
 
 from kernels.cpu_library import register_compiled
+from kernels.triton_library import register_triton
 
 __all__ = ["Rope"]
 
@@ -34,3 +35,4 @@ class Rope(Protocol):
 
 
 register_compiled("rope", "kernels.rope.cpu")
+register_triton("rope", "kernels.rope.gpu")

@@ -12,15 +12,16 @@ from kernels.errors import AlreadyRegisteredError, KernelError, UnknownOpError
 from kernels.kv_cache import WriteKV
 from kernels.paged_attention import PagedAttention
 from kernels.paged_attention.reference import paged_attention
-from kernels.registry import available, op_names, register, resolve
+from kernels.registry import available, op_names, register, register_module, resolve
 from kernels.rms_norm import RMSNorm
 from kernels.rms_norm.reference import rms_norm
 from kernels.rope import Rope
-from kernels.sampling import Sample
+from kernels.sampling import Logprobs, Sample
 
 ROOT = Path(__file__).parents[2]
 PROTOCOLS = {
     "gelu_mul": GeluMul,
+    "logprobs": Logprobs,
     "paged_attention": PagedAttention,
     "rms_norm": RMSNorm,
     "rope": Rope,
@@ -32,7 +33,10 @@ PROTOCOLS = {
 
 @pytest.fixture(autouse=True)
 def _empty_table(monkeypatch):
+    for op in op_names():
+        resolve(op, "meta")  # its package registers what it has before the tables are emptied
     monkeypatch.setattr(registry, "_implementations", {})
+    monkeypatch.setattr(registry, "_modules", {})
 
 
 def fast(*args, **kwargs):
@@ -60,6 +64,16 @@ def test_registered_implementation_serves_its_device_type_only():
     assert resolve("paged_attention", torch.device("cpu")) is paged_attention
     assert resolve("rms_norm", "cuda") is rms_norm
     assert available("cuda")["paged_attention"] == "test_registry"
+
+
+def test_a_module_is_imported_when_its_device_is_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "late_rope.py").write_text("def rope(): ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    register_module("rope", "cuda", "late_rope")
+    assert resolve("rope", "cpu") is not None
+    assert "late_rope" not in sys.modules
+    assert resolve("rope", "cuda:0").__module__ == "late_rope"
+    assert available("cuda")["rope"] == "late_rope"
 
 
 def test_same_implementation_may_register_again_but_no_other():

@@ -1,0 +1,144 @@
+"""Every case of every Triton kernel against its reference: in the interpreter, or on a device.
+
+Run by `test_interpreter.py` with TRITON_INTERPRET set, which must be before triton is imported.
+float32 and float16 there: the interpreter's products of bfloat16 are wrong.
+"""
+
+import inspect
+from dataclasses import replace
+
+import pytest
+import torch
+
+from kernels.activation import gpu as activation_gpu
+from kernels.activation import reference as activation
+from kernels.activation.cases import CASES as ACTIVATION_CASES
+from kernels.kv_cache import gpu as kv_cache_gpu
+from kernels.kv_cache import reference as kv_cache
+from kernels.kv_cache.cases import CASES as KV_CACHE_CASES
+from kernels.paged_attention import gpu as paged_attention_gpu
+from kernels.paged_attention import reference as paged_attention
+from kernels.paged_attention.cases import CASES as ATTENTION_CASES
+from kernels.paged_attention.cases import MATRIX_TOLERANCES
+from kernels.rms_norm import gpu as rms_norm_gpu
+from kernels.rms_norm import reference as rms_norm
+from kernels.rms_norm.cases import CASES as NORM_CASES
+from kernels.rope import gpu as rope_gpu
+from kernels.rope import reference as rope
+from kernels.rope.cases import CASES as ROPE_CASES
+from kernels.tolerance import ELEMENTWISE
+from tests.kernels.arguments import arguments
+
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+
+
+def by_name(case):
+    return case.name
+
+
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [(case, torch.float32) for case in ATTENTION_CASES if case.name != "real_heads"]
+    + [(case, torch.float16) for case in ATTENTION_CASES if case.name in ("mixed", "everything")],
+    ids=str,
+)
+def test_paged_attention(case, dtype):
+    inputs = arguments(case.make_inputs(dtype))
+    found = paged_attention_gpu.paged_attention(**inputs)
+    wide = {
+        name: value.float()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+        else value
+        for name, value in inputs.items()
+    }
+    assert found.dtype == dtype
+    MATRIX_TOLERANCES[dtype].check(found, paged_attention.paged_attention(**wide))
+
+
+@DTYPES
+def test_a_rows_attention_does_not_depend_on_its_neighbours(dtype):
+    attend = paged_attention_gpu.paged_attention
+    case = next(case for case in ATTENTION_CASES if case.name == "mixed")
+    inputs = arguments(case.make_inputs(dtype))
+    together = attend(**inputs)
+    bounds = inputs["cu_seqlens_q"].tolist()
+    for row, (num_new, _) in enumerate(case.rows):
+        alone = attend(
+            **{
+                **inputs,
+                "query": inputs["query"][bounds[row] : bounds[row + 1]],
+                "block_table": inputs["block_table"][row : row + 1],
+                "seq_lens": inputs["seq_lens"][row : row + 1],
+                "cu_seqlens_q": torch.tensor([0, num_new], dtype=torch.int32),
+            }
+        )
+        assert torch.equal(alone, together[bounds[row] : bounds[row + 1]])
+
+
+@DTYPES
+@pytest.mark.parametrize("case", NORM_CASES, ids=by_name)
+def test_rms_norm(case, dtype):
+    ours, theirs = (arguments(case.make_inputs(dtype)) for _ in range(2))
+    found = rms_norm_gpu.rms_norm(**ours)
+    ELEMENTWISE[dtype].check(found, rms_norm.rms_norm(**theirs))
+    if case.has_residual:
+        assert torch.equal(ours["residual"], theirs["residual"])
+
+
+@DTYPES
+@pytest.mark.parametrize("case", ROPE_CASES, ids=by_name)
+def test_rope(case, dtype):
+    inputs = arguments(case.make_inputs(dtype))
+    pairs = zip(rope_gpu.rope(**inputs), rope.rope(**inputs), strict=True)
+    for found, expected in pairs:
+        ELEMENTWISE[dtype].check(found, expected)
+
+
+@DTYPES
+def test_rope_takes_heads_within_a_merged_projection(dtype):
+    merged = torch.randn(5, 4 * 16, generator=torch.Generator().manual_seed(1)).to(dtype)
+    query, key = merged.view(5, 4, 16)[:, :3], merged.view(5, 4, 16)[:, 3:]
+    angles = torch.rand(5, 16, generator=torch.Generator().manual_seed(2))
+    inputs = (query, key, angles.cos().to(dtype), angles.sin().to(dtype))
+    found, expected = rope_gpu.rope(*inputs), rope.rope(*inputs)
+    for ours, theirs in zip(found, expected, strict=True):
+        ELEMENTWISE[dtype].check(ours, theirs)
+
+
+@DTYPES
+@pytest.mark.parametrize("name", ["silu_mul", "gelu_mul", "gelu_mul_none"])
+@pytest.mark.parametrize("case", ACTIVATION_CASES, ids=by_name)
+def test_gated_activation(case, name, dtype):
+    inputs = arguments(case.make_inputs(dtype))
+    options = {"approximate": "none"} if name.endswith("_none") else {}
+    function = name.removesuffix("_none")
+    found = getattr(activation_gpu, function)(**inputs, **options)
+    # Both take 1 + tanh or 1 + erf near 0 for large negative gates: the error grows with the gate.
+    bound = replace(ELEMENTWISE[dtype], absolute=1e-6 * case.scale**2)
+    bound.check(found, getattr(activation, function)(**inputs, **options))
+
+
+@DTYPES
+@pytest.mark.parametrize("case", KV_CACHE_CASES, ids=by_name)
+def test_write_kv(case, dtype):
+    ours, theirs = (arguments(case.make_inputs(dtype)) for _ in range(2))
+    kv_cache_gpu.write_kv(**ours)
+    kv_cache.write_kv(**theirs)
+    for name in ("key_cache", "value_cache"):
+        torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("ours", "reference", "name"),
+    [
+        (activation_gpu, activation, "silu_mul"),
+        (activation_gpu, activation, "gelu_mul"),
+        (kv_cache_gpu, kv_cache, "write_kv"),
+        (paged_attention_gpu, paged_attention, "paged_attention"),
+        (rms_norm_gpu, rms_norm, "rms_norm"),
+        (rope_gpu, rope, "rope"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_signatures_are_the_contracts(ours, reference, name):
+    assert inspect.signature(getattr(ours, name)) == inspect.signature(getattr(reference, name))
