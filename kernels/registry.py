@@ -27,6 +27,7 @@ __all__ = ["available", "op_names", "register", "register_module", "resolve"]
 # The package of each op; the function of the op's name in its reference.py is the reference.
 _PACKAGES = {
     "gelu_mul": "kernels.activation",
+    "logprobs": "kernels.sampling",
     "paged_attention": "kernels.paged_attention",
     "rms_norm": "kernels.rms_norm",
     "rope": "kernels.rope",
@@ -69,6 +70,8 @@ def register_module(op: str, device_type: str, module: str) -> None:
 
 @overload
 def resolve(op: Literal["gelu_mul"], device: "torch.device | str") -> "GeluMul": ...
+@overload
+def resolve(op: Literal["logprobs"], device: "torch.device | str") -> "Logprobs": ...
 @overload
 def resolve(op: Literal["paged_attention"], device: "torch.device | str") -> "PagedAttention": ...
 @overload

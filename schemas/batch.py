@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 from pydantic_core import to_json
 
-from schemas.chat import check_required
 from schemas.errors import ApiError, BadLine
 from schemas.json_text import parse_json
+from schemas.requests import ENDPOINTS
 from schemas.result import ResultRow
 from schemas.strict import StrictModel
 from schemas.validation import api_error
@@ -26,7 +26,7 @@ __all__ = [
     "parse_batch_line",
 ]
 
-SUPPORTED_ENDPOINTS = ("/v1/chat/completions",)
+SUPPORTED_ENDPOINTS = tuple(ENDPOINTS)
 
 UNANSWERED = {
     "batch_expired": ("This request could not be executed before the completion window expired."),
@@ -36,8 +36,8 @@ UNANSWERED = {
 
 
 class BatchLine(StrictModel):
-    """One request of a batch file. `body` names a model and messages and asks for no stream;
-    else it is not yet validated.
+    """One request of a batch file. `body` names a model, and messages or a prompt, and asks for no
+    stream; else it is not yet validated.
     """
 
     custom_id: Annotated[str, Field(min_length=1)]
@@ -63,7 +63,7 @@ def parse_batch_line(raw: bytes) -> BatchLine:
     try:
         line = BatchLine.model_validate(value)
         _check_line(line)
-        check_required(line.body)
+        ENDPOINTS[line.url].check_required(line.body)
     except (ApiError, ValidationError) as error:
         raise _bad_line(error, value.get("custom_id")) from None
     return line
@@ -105,7 +105,7 @@ def _check_line(line: BatchLine) -> None:
         )
     if line.body.get("stream") is True:
         raise BadLine(
-            "Chat Completions: Streaming is not supported in the Batch API.",
+            f"{ENDPOINTS[line.url].name}: Streaming is not supported in the Batch API.",
             param="body.stream",
             code="streaming_unsupported",
         )

@@ -6,7 +6,7 @@ those is checked where they are), which parameters have an effect here (supporte
 """
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
     ConfigDict,
@@ -18,7 +18,9 @@ from pydantic import (
 
 from schemas.checks import check_combinations
 from schemas.errors import ApiError, unreadable_body
+from schemas.sampling_fields import SamplingProperties
 from schemas.template_input import template_message, template_tool
+from schemas.tools import AllowedToolsChoice, chosen_name
 from schemas.validation import api_error
 from schemas.vllm_fields import VllmFields
 from schemas.wording import type_name
@@ -26,7 +28,7 @@ from schemas.wording import type_name
 __all__ = ["ChatCompletionRequest", "check_required", "parse_chat_request"]
 
 
-class ChatCompletionRequest(VllmFields):
+class ChatCompletionRequest(SamplingProperties, VllmFields):
     """A request for a chat completion: the client's parameters as fields, None where absent, and
     what follows from them as properties. Get one from `parse_chat_request`.
     """
@@ -51,24 +53,9 @@ class ChatCompletionRequest(VllmFields):
         return self.max_tokens
 
     @property
-    def num_choices(self) -> int:
-        return 1 if self.n is None else self.n
-
-    @property
-    def stop_strings(self) -> tuple[str, ...]:
-        if self.stop is None:
-            return ()
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-
-    @property
-    def top_k_tokens(self) -> int | None:
-        """How many tokens top_k leaves; 0 switches it off (on the wire also -1); None: not said."""
-        return None if self.top_k is None else max(self.top_k, 0)
-
-    @property
-    def bias_by_token_id(self) -> dict[int, float]:
-        """`logit_bias` with its keys as numbers; they may still exceed the vocabulary."""
-        return {int(token_id): bias for token_id, bias in (self.logit_bias or {}).items()}
+    def num_answers(self) -> int:
+        """How many texts are generated in all."""
+        return self.num_choices
 
     @property
     def opens_answer(self) -> bool:
@@ -81,10 +68,28 @@ class ChatCompletionRequest(VllmFields):
 
     @property
     def template_tools(self) -> list[dict[str, Any]] | None:
-        """The tools as plain objects for the template, None without any."""
-        if self.tools is None:
+        """The tools as plain objects for the template: those that may be called, None if there are
+        none of them. A named tool is shown among the others.
+        """
+        if self.tools is None or self.tool_choice == "none":
             return None
-        return [template_tool(tool) for tool in self._body["tools"]]
+        tools = [template_tool(tool) for tool in self._body["tools"]]
+        if not isinstance(self.tool_choice, AllowedToolsChoice):
+            return tools
+        names = {chosen_name(tool) for tool in self.tool_choice.allowed_tools.tools}
+        return [tool for tool in tools if (tool["type"], tool[tool["type"]]["name"]) in names]
+
+    @property
+    def tool_choice_mode(self) -> Literal["none", "auto", "required"]:
+        """Whether tools may, must or must not be called; a named tool must be."""
+        choice = self.tool_choice
+        if self.tools is None:
+            return "none"
+        if choice is None:
+            return "auto"
+        if isinstance(choice, AllowedToolsChoice):
+            return choice.allowed_tools.mode
+        return choice if isinstance(choice, str) else "required"
 
     @property
     def template_variables(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ A key that a client may expect is always there, null when unset. Keys that only 
 (`tool_calls`, reasoning, vLLM's `stop_reason`) are left out when they are None.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -24,6 +24,9 @@ __all__ = [
     "Choice",
     "ChoiceLogprobs",
     "FinishReason",
+    "Logprob",
+    "PromptLogprob",
+    "PromptLogprobs",
     "ResponseFunction",
     "ResponseMessage",
     "ResponseModel",
@@ -123,16 +126,31 @@ class ChoiceLogprobs(ResponseModel):
     refusal: list[TokenLogprob] | None = None
 
 
+class PromptLogprob(ResponseModel):
+    """A token that stands in the prompt, or could. `rank` is 1 for the likeliest."""
+
+    logprob: Logprob
+    rank: int
+    decoded_token: str
+
+
+PromptLogprobs: TypeAlias = list[dict[int, PromptLogprob] | None]
+"""vLLM's: one entry per token of the prompt, by token id; null where none is known, as for the
+first.
+"""
+
+
 class Choice(SparseModel):
     """One continuation. `stop_reason` is the stop string or stop token id that ended it."""
 
-    OMITTED = frozenset(("stop_reason",))
+    OMITTED = frozenset(("stop_reason", "token_ids"))
 
     index: int
     message: ResponseMessage
     logprobs: ChoiceLogprobs | None = None
     finish_reason: FinishReason
     stop_reason: int | str | None = None
+    token_ids: list[int] | None = None
 
 
 class PromptTokensDetails(ResponseModel):
@@ -181,10 +199,12 @@ class Usage(ResponseModel):
         )
 
 
-class ChatCompletionResponse(ResponseModel):
+class ChatCompletionResponse(SparseModel):
     """The whole answer. `created` is in unix seconds; `model` is the served name that was asked
-    for; `service_tier` is what the request got, and there is one.
+    for; `service_tier` is what the request got, and there is one. The last two keys are vLLM's.
     """
+
+    OMITTED = frozenset(("prompt_logprobs", "prompt_token_ids"))
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"
@@ -194,3 +214,5 @@ class ChatCompletionResponse(ResponseModel):
     usage: Usage
     service_tier: Literal["default"] = "default"
     system_fingerprint: str | None = None
+    prompt_logprobs: PromptLogprobs | None = None
+    prompt_token_ids: list[int] | None = None

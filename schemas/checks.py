@@ -9,7 +9,7 @@ from collections.abc import Callable
 from schemas.errors import ApiError
 from schemas.messages import AssistantMessage, ToolMessage
 from schemas.response_format import CONSTRAINTS
-from schemas.tools import AllowedToolsChoice, CustomChoice, CustomTool, NamedToolChoice, Tool
+from schemas.tools import AllowedToolsChoice, CustomTool, Tool, chosen_name
 from schemas.vllm_fields import VllmFields
 from schemas.wording import quoted_list, show
 
@@ -76,7 +76,7 @@ def _chosen_tools_are_declared(request: VllmFields) -> None:
     else:
         chosen, param = [choice], "function_call"
     for tool in chosen:
-        kind, name = _chosen_name(tool)
+        kind, name = chosen_name(tool)
         if (kind, name) not in declared:
             raise _refuse(
                 f"Invalid value for 'tool_choice': no {kind} named {show(name)} was specified in "
@@ -89,12 +89,6 @@ def _declared_name(tool: Tool) -> tuple[str, str]:
     if isinstance(tool, CustomTool):
         return "custom", tool.custom.name
     return "function", tool.function.name
-
-
-def _chosen_name(choice: NamedToolChoice | CustomChoice) -> tuple[str, str]:
-    if isinstance(choice, CustomChoice):
-        return "custom", choice.custom.name
-    return "function", choice.function.name
 
 
 def _min_tokens_fit(request: VllmFields) -> None:

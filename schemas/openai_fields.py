@@ -25,7 +25,15 @@ from schemas.response_format import ResponseFormat
 from schemas.strict import StrictModel, by_type, checked, supported
 from schemas.tools import FunctionCallChoice, Functions, ToolChoice, Tools
 
-__all__ = ["MAX_SEED", "MAX_STOP_STRINGS", "OpenAIFields"]
+__all__ = [
+    "MAX_SEED",
+    "MAX_STOP_STRINGS",
+    "Count",
+    "LogitBias",
+    "OpenAIFields",
+    "Penalty",
+    "Stop",
+]
 
 MAX_SEED = 2**63 - 1
 MAX_STOP_STRINGS = 4

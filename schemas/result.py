@@ -53,6 +53,7 @@ class ResultRow(BaseModel):
     request_hash: str | None = None
     deduped_from: int | None = None
     response_json: str | None = None
+    attempts_json: str | None = None
 
     def encode(self) -> bytes:
         """The row as bytes: one line of JSON for the columns, then the response as it is, so that

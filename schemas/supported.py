@@ -5,14 +5,17 @@ feature that arrives deletes its line here. Must not know: ranges (openai_fields
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
+
+from pydantic import BaseModel
 
 from schemas.chat import ChatCompletionRequest
 from schemas.errors import ApiError
+from schemas.hints import StreamOptions
 from schemas.messages import AssistantMessage
 from schemas.wording import show
 
-__all__ = ["check_supported"]
+__all__ = ["ACCEPTED", "LIMITED", "REFUSED", "check_fields", "check_stream", "check_supported"]
 
 REFUSED: Mapping[str, str] = {
     "functions": "Use 'tools' instead.",
@@ -21,19 +24,10 @@ REFUSED: Mapping[str, str] = {
     "web_search_options": "",
     "chat_template": "Start the worker with --chat-template.",
     "mm_processor_kwargs": "",
-    "structured_outputs": "",
-    "guided_json": "",
-    "guided_regex": "",
-    "guided_choice": "",
-    "guided_grammar": "",
-    "guided_whitespace_pattern": "",
-    "guided_decoding_backend": "",
-    "prompt_logprobs": "",
     "logprob_token_ids": "",
     "allowed_token_ids": "",
     "truncate_prompt_tokens": "",
     "truncation_side": "",
-    "thinking_token_budget": "",
     "repetition_detection": "",
     "kv_transfer_params": "",
     "vllm_xargs": "",
@@ -41,49 +35,104 @@ REFUSED: Mapping[str, str] = {
 """Parameters of which no value has an effect, and what to do instead."""
 
 LIMITED: Mapping[str, tuple[Any, ...]] = {
-    "stream": (False,),
-    "logprobs": (False,),
-    "parallel_tool_calls": (True,),
-    "tool_choice": ("none", "auto"),
     "modalities": (["text"],),
     "use_beam_search": (False,),
     "length_penalty": (1.0,),
     "bad_words": ([],),
-    "guided_json_object": (False,),
-    "include_reasoning": (True,),
     "spaces_between_special_tokens": (True,),
     "add_special_tokens": (False,),
     "echo": (False,),
-    "return_token_ids": (False,),
-    "return_tokens_as_token_ids": (False,),
 }
 """Parameters of which only these values do what they say."""
 
+ACCEPTED = frozenset(
+    (
+        "guided_decoding_backend",
+        "metadata",
+        "moderation",
+        "prediction",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "request_id",
+        "safety_identifier",
+        "service_tier",
+        "session_id",
+        "store",
+        "user",
+        "verbosity",
+    )
+)
+"""Parameters that are checked and then have no effect: hints, and labels of the client's own."""
+
 TEXT_PARTS = ("text", "refusal")
 """The parts of content that a text model takes."""
+
+
+class StreamedFields(Protocol):
+    """What a request says about its stream."""
+
+    @property
+    def stream(self) -> bool | None: ...
+    @property
+    def stream_options(self) -> StreamOptions | None: ...
 
 
 def check_supported(request: ChatCompletionRequest) -> None:
     """Raises ApiError 400, `unsupported_parameter` or `unsupported_value`, for the first thing
     that would have no effect.
     """
-    given = request.model_fields_set
-    for name, hint in REFUSED.items():
-        if name in given and getattr(request, name) is not None:
-            message = f"Unsupported parameter: '{name}' is not supported by this server. {hint}"
-            raise ApiError(400, message.rstrip(), param=name, code="unsupported_parameter")
-    for name, values in LIMITED.items():
-        if name in given:
-            value = getattr(request, name)
-            if value is not None and value not in values:
-                raise _unsupported(name, getattr(value, "type", value), values)
+    check_fields(request, REFUSED, LIMITED)
     for check in _CHECKS:
         check(request)
 
 
+def check_fields(
+    request: BaseModel, refused: Mapping[str, str], limited: Mapping[str, tuple[Any, ...]]
+) -> None:
+    """Raises ApiError 400 for the first field that is in `refused`, or whose value is not among
+    those that `limited` has for it.
+    """
+    given = request.model_fields_set
+    for name, hint in refused.items():
+        if name in given and getattr(request, name) is not None:
+            message = f"Unsupported parameter: '{name}' is not supported by this server. {hint}"
+            raise ApiError(400, message.rstrip(), param=name, code="unsupported_parameter")
+    for name, values in limited.items():
+        if name in given:
+            value = getattr(request, name)
+            value = getattr(value, "type", value)
+            if value is not None and value not in values:
+                raise _unsupported(name, value, values)
+
+
 def _check_response_format(request: ChatCompletionRequest) -> None:
-    if request.response_format is not None and request.response_format.type != "text":
-        raise _unsupported("response_format.type", request.response_format.type, ("text",))
+    wanted = request.response_format
+    if wanted is not None and wanted.type == "structural_tag":
+        values = ("text", "json_object", "json_schema")
+        raise _unsupported("response_format.type", wanted.type, values)
+    outputs = request.structured_outputs
+    if outputs is not None and outputs.structural_tag is not None:
+        raise ApiError(
+            400,
+            "Unsupported parameter: 'structured_outputs.structural_tag' is not supported by this "
+            "server.",
+            param="structured_outputs.structural_tag",
+            code="unsupported_parameter",
+        )
+
+
+def check_stream(request: StreamedFields) -> None:
+    """Raises ApiError 400 for what a stream cannot carry."""
+    if not request.stream:
+        return
+    for name in ("return_token_ids", "prompt_logprobs"):
+        if getattr(request, name) not in (None, False):
+            message = f"Unsupported parameter: '{name}' is not supported when 'stream' is enabled."
+            raise ApiError(400, message, param=name, code="unsupported_parameter")
+    options = request.stream_options
+    if options is not None and options.continuous_usage_stats:
+        raise _unsupported("stream_options.continuous_usage_stats", True, (False,))
 
 
 def _check_tools(request: ChatCompletionRequest) -> None:
@@ -122,6 +171,7 @@ def _unsupported(param: str, value: Any, values: tuple[Any, ...]) -> ApiError:
 
 
 _CHECKS: tuple[Callable[[ChatCompletionRequest], None], ...] = (
+    check_stream,
     _check_response_format,
     _check_tools,
     _check_messages,

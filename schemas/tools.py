@@ -24,6 +24,7 @@ __all__ = [
     "Tool",
     "ToolChoice",
     "Tools",
+    "chosen_name",
 ]
 
 ToolName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[a-zA-Z0-9_-]+$")]
@@ -158,6 +159,13 @@ ToolChoice = Annotated[
         },
     ),
 ]
+
+
+def chosen_name(choice: NamedToolChoice | CustomChoice) -> tuple[str, str]:
+    """Kind and name of a chosen tool."""
+    if isinstance(choice, CustomChoice):
+        return "custom", choice.custom.name
+    return "function", choice.function.name
 
 
 class DeprecatedFunction(StrictModel):

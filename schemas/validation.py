@@ -6,7 +6,7 @@ reaches a client.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from schemas.errors import ApiError
 from schemas.strict import UNSUPPORTED_VALUE, WRONG_TYPE
 from schemas.wording import param_path, quoted_list, show, type_name
 
-__all__ = ["api_error"]
+__all__ = ["api_error", "request_error"]
 
 _KEY = "[key]"
 
@@ -47,6 +47,16 @@ def api_error(error: ValidationError) -> ApiError:
         if detail["type"] == "extra_forbidden" and len(detail["loc"]) == 1:
             return _translate(detail)
     return _translate(details[0])
+
+
+def request_error(details: Sequence[ErrorDetails]) -> ApiError:
+    """The same for parts of a request whose locations begin with the part's name: ("query",
+    "limit").
+    """
+    first, value = details[0], details[0]["input"]
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,20}", value):
+        value = int(value)  # a number that is out of range is shown as one
+    return _translate({**first, "loc": tuple(first["loc"][1:]), "input": value})
 
 
 def _translate(detail: ErrorDetails) -> ApiError:
@@ -192,6 +202,7 @@ _TRANSLATIONS: dict[str, Callable[[_Problem], ApiError]] = {
     WRONG_TYPE: _no_alternative,
     "string_type": partial(_invalid_type, "a string"),
     "int_type": partial(_invalid_type, "an integer"),
+    "int_parsing": partial(_invalid_type, "an integer"),
     "float_type": _not_a_decimal,
     "bool_type": partial(_invalid_type, "a boolean"),
     "list_type": partial(_invalid_type, "an array"),

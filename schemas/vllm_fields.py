@@ -11,7 +11,20 @@ from pydantic import Field
 from schemas.openai_fields import OpenAIFields
 from schemas.response_format import Choices, Schema, StructuredOutputs
 
-__all__ = ["VllmFields"]
+__all__ = [
+    "MAX_PROMPT_LOGPROBS",
+    "MinTokens",
+    "Priority",
+    "RepetitionPenalty",
+    "Share",
+    "Text",
+    "TokenId",
+    "TokenIds",
+    "TopK",
+    "VllmFields",
+]
+
+MAX_PROMPT_LOGPROBS = 20
 
 _MAX_INT32 = 2**31 - 1  # what device tensors hold
 _MAX_INT64 = 2**63 - 1
@@ -21,18 +34,23 @@ FreeForm = dict[str, Any]
 TokenId = Annotated[int, Field(ge=0, le=_MAX_INT32)]
 TokenIds = Annotated[list[TokenId], Field(fail_fast=True)]
 Text = Annotated[str, Field(min_length=1)]
+TopK = Annotated[int, Field(ge=-1, le=_MAX_INT32)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+RepetitionPenalty = Annotated[float, Field(gt=0.0)]
+MinTokens = Annotated[int, Field(ge=0)]
+Priority = Annotated[int, Field(ge=-_MAX_INT64 - 1, le=_MAX_INT64)]
 
 
 class VllmFields(OpenAIFields):
     """OpenAI's parameters and vLLM's."""
 
-    top_k: Annotated[int, Field(ge=-1, le=_MAX_INT32)] | None = None
-    min_p: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0.0)] | None = None
+    top_k: TopK | None = None
+    min_p: Share | None = None
+    repetition_penalty: RepetitionPenalty | None = None
     length_penalty: float | None = None
     use_beam_search: Flag = None
 
-    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    min_tokens: MinTokens | None = None
     ignore_eos: Flag = None
     stop_token_ids: TokenIds | None = None
     include_stop_str_in_output: Flag = None
@@ -47,7 +65,7 @@ class VllmFields(OpenAIFields):
     echo: Flag = None
     return_token_ids: Flag = None
     return_tokens_as_token_ids: Flag = None
-    prompt_logprobs: Annotated[int, Field(ge=-1)] | None = None
+    prompt_logprobs: Annotated[int, Field(ge=0, le=MAX_PROMPT_LOGPROBS)] | None = None
     logprob_token_ids: TokenIds | None = None
 
     add_generation_prompt: Flag = None
@@ -69,7 +87,7 @@ class VllmFields(OpenAIFields):
     guided_whitespace_pattern: str | None = None
     guided_decoding_backend: str | None = None
 
-    priority: Annotated[int, Field(ge=-_MAX_INT64 - 1, le=_MAX_INT64)] | None = None
+    priority: Priority | None = None
     request_id: str | None = None
     session_id: str | None = None
     cache_salt: Text | None = None

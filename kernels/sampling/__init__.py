@@ -1,10 +1,11 @@
-"""From logits to tokens: the contract of `sample` and of its noise.
+"""From logits to tokens: the contracts of `sample`, of its noise, and of `logprobs`.
 
 The steps, in this order (vLLM's, so that the same parameters give the same candidates):
 
 1. logits become float32;
 2. token biases are added (`logit_bias`);
-3. banned tokens become -inf (end-of-sequence and stop tokens before `min_tokens`);
+3. tokens that a mask does not allow become -inf (grammars), and so do banned ones
+   (end-of-sequence and stop tokens before `min_tokens`);
 4. penalties: repetition over prompt and output (a positive logit is divided, another one
    multiplied), then frequency x count, then presence, both over the output only;
 5. the greedy token: the largest logit, the lowest token id where several are equal;
@@ -34,9 +35,21 @@ from kernels.sampling.tensors import (
     SamplingTensors,
     TokenBans,
     TokenBiases,
+    TokenLogprobs,
+    TokenMasks,
 )
 
-__all__ = ["Penalties", "Sample", "SampledTokens", "SamplingTensors", "TokenBans", "TokenBiases"]
+__all__ = [
+    "Logprobs",
+    "Penalties",
+    "Sample",
+    "SampledTokens",
+    "SamplingTensors",
+    "TokenBans",
+    "TokenBiases",
+    "TokenLogprobs",
+    "TokenMasks",
+]
 
 
 class Sample(Protocol):
@@ -48,5 +61,19 @@ class Sample(Protocol):
         logits: [R, V] of any float dtype, R may be 0. They may be overwritten: compute log
         probabilities first. Nothing is raised for what the logits hold, see
         `SampledTokens.is_valid`.
+        """
+        ...
+
+
+class Logprobs(Protocol):
+    """The callable of the op "logprobs"."""
+
+    def __call__(self, logits: Tensor, token_ids: Tensor, num_top: int) -> TokenLogprobs:
+        """The log probabilities of `token_ids` and of the `num_top` likeliest tokens.
+
+        logits: [R, V] of any float dtype, R may be 0; they stay as they are. token_ids: [R] int64,
+        each in [0, V). The distribution is the softmax of the logits as they come: biases, bans,
+        penalties and temperature have no part in it, unless the caller has applied them.
+        A row's numbers depend on that row alone, bit for bit.
         """
         ...

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["Penalties", "SampledTokens", "SamplingTensors", "TokenBans", "TokenBiases"]
+__all__ = [
+    "Penalties",
+    "SampledTokens",
+    "SamplingTensors",
+    "TokenBans",
+    "TokenBiases",
+    "TokenLogprobs",
+    "TokenMasks",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +29,18 @@ class TokenBans:
 
     rows: Tensor
     token_ids: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenMasks:
+    """The only tokens that may be sampled in some rows, each of which occurs at most once.
+
+    rows: [n] int64. bits: [n, words] int32; bit t % 32 of word t // 32 is set if t is allowed,
+    and tokens beyond the last word are not.
+    """
+
+    rows: Tensor
+    bits: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +94,7 @@ class SamplingTensors:
     temperature: Tensor | None = None
     uniform: Tensor | None = None
     bans: TokenBans | None = None
+    masks: TokenMasks | None = None
     biases: TokenBiases | None = None
     penalties: Penalties | None = None
     min_p: Tensor | None = None
@@ -92,8 +113,28 @@ class SampledTokens:
     token_ids: [R] int64; 0 where the row is not valid, so that it may be fed to an embedding
                before the host has looked at `is_valid`.
     is_valid:  [R] bool; False where nothing could be sampled: a NaN among the logits, an infinite
-               one at the top, or every token banned.
+               one at the top, or every token banned or masked.
     """
 
     token_ids: Tensor
+    is_valid: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLogprobs:
+    """How likely one token of each row was, and which were likelier; natural logarithms.
+
+    logprobs:      [R] float32, of the tokens asked for; -inf for a token that is impossible.
+    ranks:         [R] int64, 1 for the likeliest token; those equally likely share a rank.
+    top_token_ids: [R, K] int64, the likeliest tokens, best first, of equal ones the lowest id
+                   first. K is the number asked for, or the vocabulary where that is smaller.
+    top_logprobs:  [R, K] float32, theirs.
+    is_valid:      [R] bool; False where the logits hold NaN or have no finite maximum: the row's
+                   numbers then mean nothing, but are no NaN.
+    """
+
+    logprobs: Tensor
+    ranks: Tensor
+    top_token_ids: Tensor
+    top_logprobs: Tensor
     is_valid: Tensor

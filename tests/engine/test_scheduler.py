@@ -2,12 +2,14 @@
 through the block tables: wrong books change the tokens."""
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.request import FinishReason, RequestStatus
+from engine.request import FinishReason, Request, RequestStatus
+from engine.waiting_queue import WaitingQueue
 from tests.fakes import FakeEngine, expected_tokens, make_request
 
 
@@ -245,3 +247,49 @@ def test_any_workload_ends_with_the_right_tokens_within_every_bound(
         assert request.output_token_ids == want
         if request.finish_reason is not FinishReason.ABORT:
             assert count == min(request.stop.max_tokens, 46 - request.num_prompt_tokens)
+
+
+def _hit_rate(requests: list[Request], **settings: Any) -> float:
+    """Share of prompt tokens that came from the cache. 16 requests run at a time; the blocks hold
+    them and a quarter of the groups' prefixes.
+    """
+    engine = FakeEngine(
+        num_blocks=4 * 128 + 16 * 20,
+        max_num_seqs=16,
+        max_num_batched_tokens=512,
+        max_model_len=1024,
+        **settings,
+    )
+    engine.run_all(*requests)
+    return engine.scheduler.prefix_cache_hits / engine.scheduler.prefix_cache_queries
+
+
+def _grouped_requests() -> list[Request]:
+    """Sixteen groups of sixteen: a prefix of 512 tokens each, 32 to 64 tokens of their own."""
+    generator = random.Random(5)
+    requests = []
+    for group in range(16):
+        prefix = generator.choices(range(256), k=512)
+        for number in range(16):
+            own = generator.choices(range(256), k=generator.randint(32, 64))
+            length = generator.randint(4, 12)
+            requests.append(make_request(f"{group}-{number}", [*prefix, *own], max_tokens=length))
+    return requests
+
+
+@pytest.mark.slow
+def test_shuffled_groups_hit_the_cache_as_often_as_ordered_ones() -> None:
+    ideal = _hit_rate(_grouped_requests())
+    shuffled = _grouped_requests()
+    random.Random(6).shuffle(shuffled)
+    assert ideal > 0.8
+    assert _hit_rate(shuffled) >= 0.97 * ideal
+
+
+@pytest.mark.slow
+def test_in_order_of_arrival_shuffled_groups_would_miss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the order is for: the same requests without it."""
+    shuffled = _grouped_requests()
+    random.Random(6).shuffle(shuffled)
+    monkeypatch.setattr(WaitingQueue, "_key", lambda *_: b"")
+    assert _hit_rate(shuffled) < 0.5

@@ -17,43 +17,24 @@ PARAMETER, VALUE = "unsupported_parameter", "unsupported_value"
 
 # body, code, param
 UNSUPPORTED = {
-    "stream": (chat(stream=True), VALUE, "stream"),
-    "logprobs": (chat(logprobs=True, top_logprobs=2), VALUE, "logprobs"),
-    "required": (chat(tools=[TOOL], tool_choice="required"), VALUE, "tool_choice"),
-    "named": (chat(tools=[TOOL], tool_choice=NAMED), VALUE, "tool_choice"),
-    "allowed_tools": (
-        chat(
-            tools=[TOOL],
-            tool_choice={
-                "type": "allowed_tools",
-                "allowed_tools": {"mode": "auto", "tools": [NAMED]},
-            },
-        ),
-        VALUE,
-        "tool_choice",
+    "stream with token ids": (
+        chat(stream=True, return_token_ids=True), PARAMETER, "return_token_ids",
     ),
-    "one call": (chat(tools=[TOOL], parallel_tool_calls=False), VALUE, "parallel_tool_calls"),
     "custom tool": (
         chat(tools=[TOOL, {"type": "custom", "custom": {"name": "c"}}]),
         VALUE,
         "tools[1].type",
     ),
-    "json_object": (
-        chat(response_format={"type": "json_object"}),
+    "structural tag": (
+        chat(response_format={"type": "structural_tag", "structures": [], "triggers": []}),
         VALUE,
         "response_format.type",
     ),
-    "json_schema": (chat(response_format=SCHEMA), VALUE, "response_format.type"),
-    "structured_outputs": (
-        chat(structured_outputs={"regex": "a"}),
+    "structured structural tag": (
+        chat(structured_outputs={"structural_tag": "{}"}),
         PARAMETER,
-        "structured_outputs",
+        "structured_outputs.structural_tag",
     ),
-    "guided_json": (chat(guided_json={}), PARAMETER, "guided_json"),
-    "guided_regex": (chat(guided_regex="a"), PARAMETER, "guided_regex"),
-    "guided_choice": (chat(guided_choice=["a"]), PARAMETER, "guided_choice"),
-    "guided_grammar": (chat(guided_grammar="a"), PARAMETER, "guided_grammar"),
-    "guided_json_object": (chat(guided_json_object=True), VALUE, "guided_json_object"),
     "functions": (chat(functions=[{"name": "f"}]), PARAMETER, "functions"),
     "image": (talk(part("image_url", {"url": "u"})), VALUE, "messages[0].content[1].type"),
     "audio": (
@@ -82,12 +63,10 @@ UNSUPPORTED = {
     "web search": (chat(web_search_options={}), PARAMETER, "web_search_options"),
     "bad_words": (chat(bad_words=["x"]), VALUE, "bad_words"),
     "allowed_token_ids": (chat(allowed_token_ids=[1]), PARAMETER, "allowed_token_ids"),
-    "prompt_logprobs": (chat(prompt_logprobs=0), PARAMETER, "prompt_logprobs"),
+    "logprob ids": (chat(logprob_token_ids=[1]), PARAMETER, "logprob_token_ids"),
     "echo": (chat(echo=True), VALUE, "echo"),
     "beam search": (chat(use_beam_search=True), VALUE, "use_beam_search"),
     "length_penalty": (chat(length_penalty=1.2), VALUE, "length_penalty"),
-    "no reasoning": (chat(include_reasoning=False), VALUE, "include_reasoning"),
-    "thinking budget": (chat(thinking_token_budget=5), PARAMETER, "thinking_token_budget"),
     "template": (chat(chat_template="x"), PARAMETER, "chat_template"),
     "special tokens": (chat(add_special_tokens=True), VALUE, "add_special_tokens"),
     "truncation": (chat(truncate_prompt_tokens=5), PARAMETER, "truncate_prompt_tokens"),
@@ -119,6 +98,18 @@ SUPPORTED = {
     "tools": chat(tools=[TOOL], parallel_tool_calls=True),
     "tools auto": chat(tools=[TOOL], tool_choice="auto"),
     "tools none": chat(tools=[TOOL], tool_choice="none"),
+    "required": chat(tools=[TOOL], tool_choice="required", parallel_tool_calls=False),
+    "named": chat(tools=[TOOL], tool_choice=NAMED),
+    "allowed_tools": chat(
+        tools=[TOOL],
+        tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [NAMED]}},
+    ),
+    "json_object": chat(response_format={"type": "json_object"}),
+    "json_schema": chat(response_format=SCHEMA),
+    "structured_outputs": chat(structured_outputs={"regex": "a"}),
+    "guided": chat(guided_json="{}", guided_whitespace_pattern=" ", guided_decoding_backend="x"),
+    "guided_json_object": chat(guided_json_object=True),
+    "thinking budget": chat(thinking_token_budget=5),
     "tool history": talk(
         {"role": "assistant", "content": None, "tool_calls": [CALL]},
         {"role": "tool", "tool_call_id": "call_1", "content": "x"},
@@ -140,9 +131,13 @@ SUPPORTED = {
         reasoning_effort="low", chat_template_kwargs={"a": 1}, documents=[{"text": "d"}],
         add_generation_prompt=False, continue_final_message=True,
     ),
+    "log probabilities": chat(
+        logprobs=True, top_logprobs=20, prompt_logprobs=0, return_token_ids=True,
+        return_tokens_as_token_ids=True,
+    ),
     "switched off": chat(
         stream=False, logprobs=False, echo=False, use_beam_search=False, length_penalty=1,
-        include_reasoning=True, return_token_ids=False, return_tokens_as_token_ids=False,
+        include_reasoning=False, return_token_ids=False, return_tokens_as_token_ids=False,
         add_special_tokens=False, spaces_between_special_tokens=True, guided_json_object=False,
     ),
     "routing": chat(priority=-1, request_id="r", session_id="s", cache_salt="c"),
@@ -163,11 +158,11 @@ def test_the_tables_name_fields_and_no_field_twice():
 
 
 def test_the_reported_parameter_does_not_depend_on_the_order_of_keys():
-    changes = {"vllm_xargs": {}, "guided_regex": "a", "stream": True}
+    changes = {"vllm_xargs": {}, "allowed_token_ids": [1], "stream": True}
     bodies = [chat(**changes), chat(**dict(reversed(changes.items())))]
     params = []
     for body in bodies:
         with pytest.raises(ApiError) as caught:
             check_supported(parse_chat_request(body))
         params.append(caught.value.param)
-    assert params == ["guided_regex"] * 2
+    assert params == ["allowed_token_ids"] * 2
