@@ -78,7 +78,9 @@ class DrainReport:
 
 
 class Drain:
-    """Moves one batch's outbox into `store`. `on_flush` hears of each flush (for metrics)."""
+    """Moves one batch's outbox into `store`. `on_flush` hears of each flush (for metrics); `thread`
+    (of one worker) may be shared with other drains.
+    """
 
     def __init__(
         self,
@@ -87,6 +89,7 @@ class Drain:
         *,
         settings: DrainSettings | None = None,
         on_flush: Callable[[FlushReport], None] | None = None,
+        thread: ThreadPoolExecutor | None = None,
     ) -> None:
         self._outbox = outbox
         self._store = store
@@ -94,7 +97,7 @@ class Drain:
         self._on_flush = on_flush
         self._read_count = min(_FIRST_READ, self._settings.max_rows)
         # Arrow's allocator keeps memory for each thread that ever worked, so it is always one.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drain")
+        self._thread = thread or ThreadPoolExecutor(max_workers=1, thread_name_prefix="drain")
 
     async def run(self) -> DrainReport:
         """Drain until the batch has its last result and the outbox is empty.

@@ -9,9 +9,12 @@
       StoreError                the parts of the results on disk
         StoreWriteError         they cannot be written (disk full, read-only, ...); may heal
         StoreDamagedError       they cannot be read back
+      BlobError                 the bytes of a file cannot be written or read
+        BlobMissingError        they are gone
       QueueError                the queue refuses a call, or cannot be reached
         BadBatchError           a batch's id, tenant, priority or weight cannot be used
         UnknownBatchError       no batch has this id
+        UnknownLetterError      no dead letter has this id
         RedisUnavailableError   the server did not answer, or refused us
         RedisConfigError        the server is too old, or may evict jobs
       ServerError               the embedded server cannot be used
@@ -25,6 +28,8 @@ from pathlib import Path
 
 __all__ = [
     "BadBatchError",
+    "BlobError",
+    "BlobMissingError",
     "InputChangedError",
     "InputError",
     "JobsError",
@@ -41,6 +46,7 @@ __all__ = [
     "StoreWriteError",
     "TargetError",
     "UnknownBatchError",
+    "UnknownLetterError",
 ]
 
 
@@ -94,6 +100,14 @@ class StoreDamagedError(StoreError):
         self.path = path
 
 
+class BlobError(JobsError):
+    """The bytes of a file of the endpoint cannot be written or read; may heal."""
+
+
+class BlobMissingError(BlobError):
+    """They are not there any more."""
+
+
 class QueueError(JobsError):
     """The queue refuses a call, or cannot be reached."""
 
@@ -104,6 +118,10 @@ class BadBatchError(QueueError):
 
 class UnknownBatchError(QueueError):
     """No batch has this id: it never existed, was deleted, or its retention is over."""
+
+
+class UnknownLetterError(QueueError):
+    """No dead letter has this id: it was never written, or somebody retried or dropped it."""
 
 
 class RedisUnavailableError(QueueError):

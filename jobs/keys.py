@@ -64,16 +64,40 @@ class Keys:
         return f"{self.prefix}o:{batch_id}"
 
     def attempts(self, batch_id: str) -> str:
-        """HASH: idx -> `<starts>:<fence of the last start>`, `<idx>:p` -> tokens handed back."""
+        """HASH: idx -> `<starts>:<fence of the last start>:<starts that the worker survived>`,
+        `<idx>:p` -> tokens handed back, `<idx>:h` -> record of the starts without a result.
+        """
         return f"{self.prefix}a:{batch_id}"
 
     def cancels(self, batch_id: str) -> str:
         """SET of the lines that were cancelled one by one."""
         return f"{self.prefix}x:{batch_id}"
 
+    def deadlines(self, batch_id: str) -> str:
+        """ZSET: `<entry id>:<model>` of the jobs with a deadline of their own, by that time."""
+        return f"{self.prefix}e:{batch_id}"
+
+    def shared(self, batch_id: str) -> str:
+        """HASH: `l:<hash>` -> entry id of the job that computes for all with that hash, `r:<hash>`
+        -> its idx, a line feed, its payload.
+        """
+        return f"{self.prefix}g:{batch_id}"
+
+    def kept(self, batch_id: str) -> str:
+        """LIST: hashes with a result in `shared`, oldest first."""
+        return f"{self.prefix}k:{batch_id}"
+
+    def followers(self, batch_id: str, answer_hash: str) -> str:
+        """LIST: entry ids of the jobs that wait for the result of one with their hash."""
+        return f"{self.prefix}w:{batch_id}:{answer_hash}"
+
     def tokens(self, batch_id: str, idx: int) -> str:
         """Channel: tokens of one job for the client that waits for them."""
         return f"{self.prefix}t:{batch_id}:{idx}"
+
+    def submission(self, batch_id: str, idx: int) -> str:
+        """STRING with expiry: the entry id of a request, should its submission be repeated."""
+        return f"{self.prefix}u:{batch_id}:{idx}"
 
     # Routing. Interactive batches have rings of their own, which are always walked first.
 
@@ -96,6 +120,14 @@ class Keys:
     def alone(self, model: str) -> str:
         """STRING: the consumer that empties itself to run a last attempt alone."""
         return f"{self.prefix}alone:{model}"
+
+    def later(self, model: str) -> str:
+        """ZSET: `<batch id>:<entry id>` of jobs that wait for their time, by that time."""
+        return f"{self.prefix}later:{model}"
+
+    def turn(self, model: str) -> str:
+        """STRING: since when a model's other jobs have waited behind interactive ones."""
+        return f"{self.prefix}turn:{model}"
 
     # The whole namespace.
 
@@ -126,7 +158,7 @@ class Keys:
 
     @property
     def stat(self) -> str:
-        """HASH of counters: reclaimed, restored, fenced, gone, dup, dead, deferred, lost."""
+        """HASH of counters; see RedisQueue.counters."""
         return f"{self.prefix}stat"
 
     @property
@@ -153,10 +185,67 @@ class Keys:
         """STRING with expiry: one worker's heartbeat."""
         return f"{self.prefix}worker:{consumer}"
 
+    # Objects of the endpoint.
+
+    def file(self, file_id: str) -> str:
+        """HASH: one file's fields; of a deleted file what paging needs, for a while."""
+        return f"{self.prefix}f:{file_id}"
+
+    def files(self, tenant: str) -> str:
+        """ZSET of a tenant's files, by order of creation."""
+        return f"{self.prefix}files:{tenant}"
+
+    @property
+    def file_expiry(self) -> str:
+        """ZSET of files by the second of their expiry."""
+        return f"{self.prefix}file-expiry"
+
+    def record(self, batch_id: str) -> str:
+        """HASH: a batch as its client sees it; the queue's own view is `batch`."""
+        return f"{self.prefix}r:{batch_id}"
+
+    def records(self, tenant: str) -> str:
+        """ZSET of a tenant's batches, by order of creation."""
+        return f"{self.prefix}records:{tenant}"
+
+    def idempotency(self, tenant: str, digest: str) -> str:
+        """STRING with expiry: the batch that a client's idempotency key stands for."""
+        return f"{self.prefix}idempotency:{tenant}:{digest}"
+
+    @property
+    def open_records(self) -> str:
+        """SET of batches that the control plane still has to do something for."""
+        return f"{self.prefix}open"
+
+    @property
+    def blobs(self) -> str:
+        """HASH: blob -> how many files and batches hold it."""
+        return f"{self.prefix}blobs"
+
+    @property
+    def blob_owner(self) -> str:
+        """STRING: names this data to the blob store, in which others may have theirs."""
+        return f"{self.prefix}blob-owner"
+
+    @property
+    def garbage(self) -> str:
+        """SET of blobs that nobody holds any more."""
+        return f"{self.prefix}garbage"
+
+    @property
+    def sequence(self) -> str:
+        """Counter: the order in which files and batches were created."""
+        return f"{self.prefix}seq"
+
     @property
     def known_models(self) -> str:
         """HASH: served name -> what its workers last said about it."""
         return f"{self.prefix}models"
+
+    @property
+    def api_keys(self) -> str:
+        """HASH: id of an API key -> its digest, tenant, label and times."""
+        return f"{self.prefix}api-keys"
 
     def lock(self, name: str) -> str:
         """STRING with expiry: the fencing token of the lock's holder."""

@@ -18,32 +18,32 @@ from jobs.queue import Backlog, BatchState, SweepReport
 from jobs.redis_queue import RedisQueue
 from jobs.upkeep import Upkeep
 
-__all__ = ["DrainBatch", "Gauges", "Maintenance", "MaintenanceSettings", "RestoreBatch"]
+__all__ = ["DrainBatch", "Gauges", "Maintenance", "MaintenanceSettings"]
 
 _log = logging.getLogger(__name__)
 
 _CLIENT_SINK = "client"
+_NOT_OURS = (_CLIENT_SINK, "endpoint://")  # whoever has the batch drains and finishes it itself
 _REDIS_SINK = "redis"
 _MAX_CALLS_PER_BATCH = 1000
 _RENEWALS_PER_LOCK = 4
+_SINK_PATIENCE = 10
 
 DrainBatch = Callable[[str, str], Awaitable[bool]]
 """(batch id, its sink) -> whether the outbox is empty and all of it durable. One bounded pass."""
-
-RestoreBatch = Callable[[str], Awaitable[bool]]
-"""batch id -> whether its lines without job and result were taken care of (see RECONCILE)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaintenanceSettings:
     """Seconds between sweeps of all batches, and between looks at the outboxes that have a sink.
 
-    A batch that is quiet and unfinished in `quiet_sweeps` sweeps running has lost jobs.
+    A batch that is quiet and unfinished in `quiet_sweeps` sweeps running has lost jobs, and nobody
+    with its input has put them back.
     """
 
     sweep_every_s: float = 10.0
     drain_every_s: float = 1.0
-    quiet_sweeps: int = 2
+    quiet_sweeps: int = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +52,14 @@ class Gauges:
 
     backlog: Mapping[str, Backlog] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
+    num_dead_letters: int = 0
 
 
 class Maintenance:
     """The upkeep of one namespace.
 
     `drain` empties the outbox of a batch whose sink is a path or URL; None leaves those batches to
-    processes that can. `restore` puts lost lines back, where the batch's input is at hand.
+    processes that can.
     """
 
     def __init__(
@@ -67,13 +68,11 @@ class Maintenance:
         upkeep: Upkeep,
         *,
         drain: DrainBatch | None = None,
-        restore: RestoreBatch | None = None,
         settings: MaintenanceSettings | None = None,
     ) -> None:
         self._queue = queue
         self._upkeep = upkeep
         self._drain = drain
-        self._restore = restore
         self._settings = settings or MaintenanceSettings()
         self._quiet_sweeps: dict[str, int] = {}
         self._sinks: dict[str, str] = {}
@@ -118,15 +117,16 @@ class Maintenance:
 
     async def settle_quiet(self, reports: Sequence[SweepReport]) -> None:
         """End batches that were quiet, but unfinished, in several sweeps running: their lines are
-        restored from the input, or else reported lost.
+        reported lost.
         """
-        quiet = {report.batch_id for report in reports if report.is_quiet}
+        quiet = {report.batch_id: report for report in reports if report.is_quiet}
         counts = {batch_id: self._quiet_sweeps.get(batch_id, 0) + 1 for batch_id in quiet}
         self._quiet_sweeps = counts
         for batch_id, num_sweeps in counts.items():
-            if num_sweeps < self._settings.quiet_sweeps:
-                continue
-            if self._restore is not None and await self._restore(batch_id):
+            # Whoever has the input must see the outbox empty before it can put lines back.
+            is_on_its_way = quiet[batch_id].num_outbox and self._sinks.get(batch_id) != _REDIS_SINK
+            patience = _SINK_PATIENCE if is_on_its_way else 1
+            if num_sweeps < self._settings.quiet_sweeps * patience:
                 continue
             _log.warning("batch %s lost jobs: their lines end as errors (job_lost)", batch_id)
             for _ in range(_MAX_CALLS_PER_BATCH):
@@ -149,7 +149,7 @@ class Maintenance:
         await self._learn_sinks(active)
         for batch_id in active:
             sink = self._sinks.get(batch_id, _CLIENT_SINK)
-            if sink != _CLIENT_SINK:  # a client drains and finishes its batch itself
+            if sink not in _NOT_OURS:
                 await self._empty_one(batch_id, sink, is_finalizing=batch_id in finalizing)
 
     async def finish(self, batch_id: str) -> BatchState:
@@ -162,7 +162,9 @@ class Maintenance:
     async def refresh_gauges(self) -> None:
         """Read the backlog and the counters."""
         self._gauges = Gauges(
-            backlog=await self._queue.backlog(), counters=await self._queue.counters()
+            backlog=await self._queue.backlog(),
+            counters=await self._queue.counters(),
+            num_dead_letters=await self._upkeep.count_dead_letters(),
         )
 
     async def _sweep_on(self, report: SweepReport) -> None:

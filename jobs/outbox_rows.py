@@ -38,6 +38,7 @@ def entry_to_row(entry: OutboxEntry) -> ResultRow:
             error_message=UNANSWERED[code],
             attempt=min(entry.attempt, _MAX_ATTEMPT),
             worker=entry.worker or None,
+            attempts_json=entry.attempts_json,
         )
     if not entry.payload:
         return _failed_row(
@@ -48,9 +49,18 @@ def entry_to_row(entry: OutboxEntry) -> ResultRow:
     except (ValidationError, UnicodeDecodeError):
         _log.warning("the result of line index %d cannot be read", entry.idx)
         return _unreadable_row(entry)
-    if row.idx == entry.idx and row.custom_id == entry.custom_id:
-        return row
-    return row.model_copy(update={"idx": entry.idx, "custom_id": entry.custom_id})
+    return _as_told(entry, row)
+
+
+def _as_told(entry: OutboxEntry, row: ResultRow) -> ResultRow:
+    """`row` with what the queue knows better than the worker whose payload it is."""
+    told: dict[str, object] = {"idx": entry.idx, "custom_id": entry.custom_id}
+    if entry.attempts_json is not None:
+        told["attempts_json"] = entry.attempts_json
+    if entry.deduped_from is not None:
+        told["deduped_from"] = entry.deduped_from
+    is_right = all(getattr(row, name) == value for name, value in told.items())
+    return row if is_right else row.model_copy(update=told)
 
 
 def storable(entries: Sequence[OutboxEntry], rows: Sequence[ResultRow]) -> list[ResultRow]:

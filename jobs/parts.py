@@ -14,7 +14,7 @@ import xxhash
 
 from jobs.durable import read_plain_file
 from jobs.errors import StoreDamagedError
-from jobs.result_table import RESULT_SCHEMA
+from jobs.result_table import ADDED_COLUMNS, RESULT_SCHEMA
 
 __all__ = ["Part", "decode_part", "describe_part", "encode_part", "read_part"]
 
@@ -69,8 +69,8 @@ def read_part(folder: Path, part: Part, columns: list[str] | None = None) -> pa.
             f"written; run the same command again, and its {part.num_rows} rows are recomputed",
             path=path,
         )
-    table = _parse(path, data, columns)
-    return table.select(columns or RESULT_SCHEMA.names)
+    names = columns or RESULT_SCHEMA.names
+    return _with_columns(_parse(path, data, columns), names).select(names)
 
 
 def decode_part(path: Path, batch_id: str) -> pa.Table | None:
@@ -80,9 +80,19 @@ def decode_part(path: Path, batch_id: str) -> pa.Table | None:
     table = _parse(path, _read(path), None)
     if (table.schema.metadata or {}).get(_BATCH_KEY) != batch_id.encode():
         return None
+    table = _with_columns(table, RESULT_SCHEMA.names)
     if not table.schema.remove_metadata().equals(RESULT_SCHEMA):
         raise StoreDamagedError(f"{path} does not have the columns of a result part", path=path)
     return table.replace_schema_metadata(None)
+
+
+def _with_columns(table: pa.Table, names: list[str]) -> pa.Table:
+    """`names` of a part; those that it lacks because an earlier version wrote it are null."""
+    for name in ADDED_COLUMNS:
+        if name in names and name not in table.column_names:
+            field = RESULT_SCHEMA.field(name)
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table.select(names) if set(names) == set(table.column_names) else table
 
 
 def _read(path: Path) -> bytes:

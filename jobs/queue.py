@@ -15,6 +15,7 @@ __all__ = [
     "Commit",
     "CommitReply",
     "EnqueueReply",
+    "Failure",
     "FinishedRow",
     "Lease",
     "LeaseLoss",
@@ -71,7 +72,8 @@ class Priority(StrEnum):
 class CommitReply(StrEnum):
     """OK and LAST: recorded (LAST completed its batch). DUP: a result for this idx was there
     already. GONE: the job is no longer pending (after a lost reply this means success).
-    FENCED: somebody else holds the lease now. Only OK and LAST made a row visible.
+    FENCED: somebody else holds the lease now. LATER: the job will run again (RETRY). Only OK and
+    LAST made a row visible.
     """
 
     OK = "OK"
@@ -79,6 +81,7 @@ class CommitReply(StrEnum):
     DUP = "DUP"
     GONE = "GONE"
     FENCED = "FENCED"
+    LATER = "LATER"
 
 
 class LeaseLoss(StrEnum):
@@ -139,6 +142,10 @@ class BatchStatus:
 class NewJob:
     """One line to compute. `body` is the request's JSON as UTF-8 bytes, `cost_tokens` an estimate
     of prompt + output tokens, `model` the served name that routes it.
+
+    `ttl_ms`: the job expires so long after it was enqueued, by the clock of Redis; None: with its
+    batch. Jobs of a batch with the same `answer_hash` have the same answer and share one
+    computation; None: the job computes its own.
     """
 
     idx: int
@@ -147,6 +154,8 @@ class NewJob:
     url: str
     cost_tokens: int
     body: bytes
+    ttl_ms: int | None = None
+    answer_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +190,7 @@ class Lease:
     `enqueued_ms` is the Redis time of ENQUEUE. `progress` holds what an earlier worker handed back
     (empty if nothing). `is_last_attempt`: the job runs alone, since it may be what kills workers.
     `attempt` counts starts; `fence` counts deliveries and tells this lease from any other.
+    `answer_hash` is the job's.
     """
 
     batch_id: str
@@ -196,6 +206,7 @@ class Lease:
     progress: bytes = b""
     is_last_attempt: bool = False
     fence: int = 0
+    answer_hash: str | None = None
 
     @property
     def key(self) -> tuple[str, int]:
@@ -214,7 +225,8 @@ class LostLease:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxEntry:
     """A recorded result waiting for its sink. `payload` is empty for cancelled and expired lines:
-    the sink writes their row from `outcome`.
+    the sink writes their row from `outcome`. `attempts_json` records earlier starts without a
+    result; `deduped_from` is the line whose result `payload` is, if that is another one.
     """
 
     entry_id: str
@@ -224,6 +236,8 @@ class OutboxEntry:
     worker: str
     attempt: int
     payload: bytes
+    attempts_json: str | None = None
+    deduped_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +247,18 @@ class Commit:
     lease: Lease
     outcome: Outcome
     payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A start that ended without a result, though the request is not at fault. `cause` is an error
+    code, `message` a sentence, `payload` the row for the case that this was the last attempt.
+    """
+
+    lease: Lease
+    cause: str
+    message: str
+    payload: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

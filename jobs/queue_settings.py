@@ -15,7 +15,11 @@ class QueueSettings:
     """All processes of one namespace should agree on these.
 
     lease_ms: a job that is not renewed for so long is taken by another worker.
-    max_attempts: starts of a job after which it is given up; the last one runs alone.
+    max_attempts: starts of a job after which it is given up; after one that took its worker with it
+        the last one runs alone.
+    first_retry_ms, longest_retry_ms: the pause before a job that failed without being at fault runs
+        again; it doubles from the one to the other.
+    age_ms: what has had no turn for so long gets one before all others.
     burst, quantum_tokens: the turn of a batch, in jobs and in tokens, before the next one's.
     reap_every_ms: how often expired leases of a batch are looked for.
     max_depth, max_bytes: jobs and body bytes in the whole namespace; ENQUEUE replies FULL beyond.
@@ -26,6 +30,9 @@ class QueueSettings:
 
     lease_ms: int = 60_000
     max_attempts: int = 3
+    first_retry_ms: int = 1_000
+    longest_retry_ms: int = 60_000
+    age_ms: int = 30_000
     burst: int = 32
     quantum_tokens: int = 16_384
     reap_every_ms: int = 5_000

@@ -66,8 +66,8 @@ class RedisCalls:
 
     async def _patiently(self, make: Callable[[], Awaitable[T]]) -> T:
         if self._retrying is None:
-            return await _in_time(make)
-        return await self._retrying.call(lambda: _in_time(make))
+            return await self._in_time(make)
+        return await self._retrying.call(lambda: self._in_time(make))
 
     async def _send(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         async with self._redis.pipeline(transaction=False) as pipeline:
@@ -75,13 +75,15 @@ class RedisCalls:
                 pipeline.execute_command(*command)
             return list(await pipeline.execute())
 
-
-async def _in_time(make: Callable[[], Awaitable[T]]) -> T:
-    """A half-open connection never answers. redis-py's own socket_timeout is not used: it sends
-    through asyncio.wait_for, which before Python 3.12 loses a cancellation that comes just then.
-    """
-    try:
-        async with asyncio.timeout(REPLY_S):
-            return await make()
-    except TimeoutError as error:
-        raise RedisTimeoutError(f"no reply within {REPLY_S:.0f} s") from error
+    async def _in_time(self, make: Callable[[], Awaitable[T]]) -> T:
+        """A half-open connection never answers, and those that lie idle beside it are as dead: they
+        are closed, so that they are not waited for one after the other. redis-py's own
+        socket_timeout is not used: it sends through asyncio.wait_for, which before Python 3.12
+        loses a cancellation that comes just then.
+        """
+        try:
+            async with asyncio.timeout(REPLY_S):
+                return await make()
+        except TimeoutError as error:
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+            raise RedisTimeoutError(f"no reply within {REPLY_S:.0f} s") from error

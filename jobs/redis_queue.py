@@ -8,6 +8,7 @@ A job is delivered at least once. Its result is recorded once: COMMIT checks tha
 owns the lease, writes the row to the outbox, marks the line and removes the job, in one step.
 """
 
+import random
 import secrets
 from collections.abc import Collection, Sequence
 
@@ -24,6 +25,7 @@ from jobs.queue import (
     Commit,
     CommitReply,
     EnqueueReply,
+    Failure,
     FinishedRow,
     Lease,
     LeaseLoss,
@@ -35,8 +37,8 @@ from jobs.queue import (
     ReconcileResult,
     Release,
 )
+from jobs.queue_client import QueueClient
 from jobs.queue_settings import QueueSettings
-from jobs.redis_calls import RedisCalls
 from jobs.retrying import Retrying
 from jobs.scripts import Argument
 from jobs.wire import (
@@ -48,6 +50,7 @@ from jobs.wire import (
     item_arguments,
     lease_arguments,
     spec_fields,
+    taken_arguments,
 )
 
 __all__ = ["Commit", "RedisQueue", "Release"]
@@ -55,11 +58,8 @@ __all__ = ["Commit", "RedisQueue", "Release"]
 _BATCHES_PER_ROUND_TRIP = 100
 
 
-class RedisQueue:
-    """The queue of one namespace on one server.
-
-    With `retrying`, calls wait for a server that is away; without, they raise redis' errors.
-    """
+class RedisQueue(QueueClient):
+    """The queue of one namespace on one server."""
 
     def __init__(
         self,
@@ -69,18 +69,8 @@ class RedisQueue:
         *,
         retrying: Retrying | None = None,
     ) -> None:
-        self._calls = RedisCalls(redis, keys, retrying)
-        self._keys = keys
-        self._settings = settings
+        super().__init__(redis, keys, settings, retrying=retrying)
         self._num_takes = 0
-
-    @property
-    def keys(self) -> Keys:
-        return self._keys
-
-    @property
-    def settings(self) -> QueueSettings:
-        return self._settings
 
     # Producers
 
@@ -164,10 +154,20 @@ class RedisQueue:
             settings.quantum_tokens,
             settings.reap_every_ms,
             settings.max_outbox,
+            settings.age_ms,
             *models[first:],
             *models[:first],
         )
         return [decode_lease(reply) for reply in replies]
+
+    async def num_interactive(self, models: Sequence[str]) -> int:
+        """How many jobs of interactive batches at least wait for these served names: one for each
+        tenant that has some.
+        """
+        replies = await self._calls.pipeline(
+            [("LLEN", self._keys.ring(model, is_interactive=True)) for model in models]
+        )
+        return sum(map(int, replies))
 
     async def commit(self, consumer: str, commits: Sequence[Commit]) -> list[CommitReply]:
         """Record results, in one round trip; one reply for each. Only the reply says what became
@@ -183,6 +183,27 @@ class RedisQueue:
             else:
                 raise reply
         return replies
+
+    async def retry(self, consumer: str, failure: Failure) -> CommitReply:
+        """A start ended without a result, through no fault of the request. LATER: the job runs
+        again after a pause. OK or LAST: it was given up, its row is visible and a dead letter holds
+        a copy; or its batch or its own time was over, and the row says that.
+        """
+        settings, lease = self._settings, failure.lease
+        pause_ms = settings.first_retry_ms * 2 ** min(lease.attempt - 1, 30)
+        pause_ms = min(pause_ms, settings.longest_retry_ms)
+        reply = await self._calls.script(
+            "retry",
+            consumer,
+            *lease_arguments(lease),
+            settings.max_attempts,
+            int(pause_ms * random.uniform(0.5, 1.0)),
+            failure.cause,
+            failure.message,
+            failure.payload,
+            *taken_arguments(lease),
+        )
+        return CommitReply(reply.decode())
 
     async def renew(
         self, consumer: str, leases: Sequence[Lease], started: Collection[Lease] = ()
@@ -218,10 +239,17 @@ class RedisQueue:
     async def read_outbox(
         self, batch_id: str, count: int, *, after: str | None = None
     ) -> list[OutboxEntry]:
-        """Up to `count` results from the start of the outbox, or after the entry id `after`."""
-        start = "-" if after is None else f"({after}"
+        """Up to `count` results from the start of the outbox, or after the entry id `after`. Those
+        from the start are taken to be stored now: they stay as they are (see DeadLetters.revive).
+        """
         key = self._keys.outbox(batch_id)
-        entries = await self._calls.command(lambda redis: redis.xrange(key, start, count=count))
+        start, end = f"({after}", "+"
+        if after is None:
+            newest = await self._calls.script("collect", batch_id)
+            if newest is None:
+                return []
+            start, end = "-", newest
+        entries = await self._calls.command(lambda redis: redis.xrange(key, start, end, count))
         return [decode_outbox_entry(entry_id, fields) for entry_id, fields in entries]
 
     async def delete_outbox(self, batch_id: str, entry_ids: Sequence[str]) -> None:
@@ -282,8 +310,10 @@ class RedisQueue:
         }
 
     async def counters(self) -> dict[str, int]:
-        """What happened so far in the namespace: reclaimed, restored, fenced, gone, dup, dead,
-        deferred, lost, rescued. Absent means 0.
+        """What happened so far in the namespace. Leases: reclaimed (started ones that lapsed),
+        restored (others), deferred (last attempts that had to wait for an empty worker), fenced,
+        gone, dup (results that were refused). Jobs: retried, dead, revived, deduped, lost,
+        rescued. Absent means 0.
         """
         fields = await self._calls.command(lambda redis: redis.hgetall(self._keys.stat))
         return {name.decode(): int(n) for name, n in fields.items()}

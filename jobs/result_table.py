@@ -13,7 +13,14 @@ import pyarrow.compute as pc
 
 from schemas.result import ResultRow
 
-__all__ = ["RESULT_SCHEMA", "line_indexes", "ok_mask", "rows_to_table", "table_to_rows"]
+__all__ = [
+    "ADDED_COLUMNS",
+    "RESULT_SCHEMA",
+    "line_indexes",
+    "ok_mask",
+    "rows_to_table",
+    "table_to_rows",
+]
 
 _TOOL_CALL = pa.struct([("id", pa.string()), ("name", pa.string()), ("arguments", pa.string())])
 
@@ -42,9 +49,13 @@ _FIELDS: "list[pa.Field[Any]]" = [
     pa.field("request_hash", pa.string()),
     pa.field("deduped_from", pa.int64()),
     pa.field("response_json", pa.string()),
+    pa.field("attempts_json", pa.string()),
 ]
 
 RESULT_SCHEMA = pa.schema(_FIELDS)
+
+ADDED_COLUMNS = ("attempts_json",)
+"""Columns that the first version did not have: its parts are read without them."""
 
 _cells = attrgetter(*RESULT_SCHEMA.names)
 _TOOL_CALLS_COLUMN = RESULT_SCHEMA.get_field_index("tool_calls")

@@ -60,43 +60,60 @@ class Retrying:
 
     def __init__(self, *, give_up_s: float | None = None) -> None:
         self._give_up_s = give_up_s
-        self._is_waiting = False
+        self._num_waiting = 0
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the last call found no working server."""
-        return self._is_waiting
+        """Whether a call waits for the server now. Others may go well meanwhile: a server without
+        memory is read from, but not written to.
+        """
+        return self._num_waiting > 0
 
     async def call(self, make: Callable[[], Awaitable[T]]) -> T:
         """The result of `make()`, tried again with growing pauses while the failure may pass.
 
         Raises RedisUnavailableError after `give_up_s`; any other failure at once.
         """
+        try:
+            return await make()
+        except (RedisError, OSError) as error:
+            if not is_passing(error):
+                raise
+            first = error
+        self._begin(first)
+        is_well = False
+        try:
+            result = await self._insist(make, first)
+            is_well = True
+        finally:
+            self._end(is_well=is_well)
+        return result
+
+    async def _insist(self, make: Callable[[], Awaitable[T]], error: Exception) -> T:
         delay_s = _FIRST_DELAY_S
         started_s = monotonic()
         while True:
-            try:
-                result = await make()
-            except (RedisError, OSError) as error:
-                if not is_passing(error):
-                    raise
-                self._note(error, waited_s=monotonic() - started_s)
-            else:
-                self._note_success()
-                return result
+            waited_s = monotonic() - started_s
+            if self._give_up_s is not None and waited_s >= self._give_up_s:
+                raise RedisUnavailableError(
+                    f"Redis could not be used for {waited_s:.0f} s: {error}"
+                ) from error
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
             delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
+            try:
+                return await make()
+            except (RedisError, OSError) as caught:
+                if not is_passing(caught):
+                    raise
+                error = caught
 
-    def _note(self, error: Exception, *, waited_s: float) -> None:
-        if self._give_up_s is not None and waited_s >= self._give_up_s:
-            raise RedisUnavailableError(
-                f"Redis did not answer for {waited_s:.0f} s: {error}"
-            ) from error
-        if not self._is_waiting:
-            self._is_waiting = True
-            _log.warning("Redis does not answer, waiting for it: %s", error)
+    def _begin(self, error: Exception) -> None:
+        """The first of the calls that wait says so."""
+        self._num_waiting += 1
+        if self._num_waiting == 1:
+            _log.warning("Redis cannot be used, waiting for it: %s", error)
 
-    def _note_success(self) -> None:
-        if self._is_waiting:
-            self._is_waiting = False
-            _log.info("Redis answers again")
+    def _end(self, *, is_well: bool) -> None:
+        self._num_waiting -= 1
+        if self._num_waiting == 0 and is_well:
+            _log.info("Redis can be used again")

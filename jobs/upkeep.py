@@ -5,14 +5,10 @@ Owns: sweeping, settling, repairing, forgetting. Must not know: when that happen
 
 from collections.abc import Sequence
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from jobs.keys import Keys
 from jobs.queue import SweepReport
-from jobs.queue_settings import QueueSettings
-from jobs.redis_calls import RedisCalls
-from jobs.retrying import Retrying
+from jobs.queue_client import QueueClient
 from jobs.scripts import Argument
 from jobs.wire import decode_sweep
 
@@ -22,20 +18,8 @@ _ROWS_PER_CALL = 500
 _BATCHES_PER_ROUND_TRIP = 100
 
 
-class Upkeep:
+class Upkeep(QueueClient):
     """All calls are idempotent and may run in several processes at once."""
-
-    def __init__(
-        self,
-        redis: Redis,
-        keys: Keys,
-        settings: QueueSettings,
-        *,
-        retrying: Retrying | None = None,
-    ) -> None:
-        self._calls = RedisCalls(redis, keys, retrying)
-        self._keys = keys
-        self._settings = settings
 
     async def sweep(self, batch_ids: Sequence[str]) -> list[SweepReport]:
         """Do for these batches what needs no worker, at most some 500 rows of each; one report
@@ -72,6 +56,10 @@ class Upkeep:
     async def broken_batches(self) -> list[str]:
         """Ids of the batches with missing or foreign keys."""
         return await self._members(self._keys.broken)
+
+    async def count_dead_letters(self) -> int:
+        """How many dead letters nobody has retried or dropped yet."""
+        return int(await self._calls.command(lambda redis: redis.xlen(self._keys.dead)))
 
     async def forget_expired_batches(self) -> int:
         """Drop the names of batches whose retention is over; how many."""

@@ -6,10 +6,12 @@ scripts are run.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jobs.errors import BadBatchError, QueueError
 from jobs.keys import check_name
+from jobs.online.names import ONLINE_PREFIX
 from jobs.queue import (
     BatchSpec,
     BatchState,
@@ -36,6 +38,8 @@ __all__ = [
     "item_arguments",
     "lease_arguments",
     "spec_fields",
+    "taken_arguments",
+    "unpack_custom_id",
 ]
 
 _PRIORITY_SHARES = {
@@ -52,9 +56,14 @@ _ERROR_TEXTS = {
 }
 
 
-def spec_fields(spec: BatchSpec) -> list[Argument]:
+def spec_fields(spec: BatchSpec, *, is_online: bool = False) -> list[Argument]:
     """The batch hash of a new batch as field, value, ... Raises BadBatchError."""
     check_name("batch id", spec.batch_id)
+    if spec.batch_id.startswith(ONLINE_PREFIX) and not is_online:
+        raise BadBatchError(
+            f"batch id {spec.batch_id[:200]!r} cannot be used: ids that start with "
+            f"{ONLINE_PREFIX!r} are for requests of the endpoint"
+        )
     check_name("tenant", spec.tenant)
     if spec.priority not in _PRIORITY_SHARES:
         known = ", ".join(Priority)
@@ -82,9 +91,11 @@ def item_arguments(items: Iterable[NewJob | FinishedRow]) -> list[Argument]:
     for item in items:
         arguments += (item.idx, _pack_custom_id(item.custom_id))
         if isinstance(item, FinishedRow):
-            arguments += ("", item.outcome.value, 0, item.payload)
+            arguments += ("", item.outcome.value, 0, item.payload, "", "")
         else:
+            ttl_ms = "" if item.ttl_ms is None else item.ttl_ms
             arguments += (item.model, item.url, item.cost_tokens, item.body)
+            arguments += (ttl_ms, item.answer_hash or "")
     return arguments
 
 
@@ -100,9 +111,17 @@ def commit_arguments(commit: Commit) -> tuple[Argument, ...]:
         *lease_arguments(lease),
         commit.outcome.value,
         commit.payload,
+        *taken_arguments(lease),
+    )
+
+
+def taken_arguments(lease: Lease) -> tuple[Argument, ...]:
+    """What a script needs to know of a job that TAKE gave out, so that it need not read it."""
+    return (
         _pack_custom_id(lease.custom_id),
         lease.cost_tokens,
         len(lease.body),
+        lease.answer_hash or "",
     )
 
 
@@ -119,7 +138,8 @@ def bits_of(indexes: Iterable[int]) -> bytes:
 
 def decode_lease(reply: Sequence[Any]) -> Lease:
     """One lease of TAKE's reply."""
-    batch_id, model, entry_id, fence, attempt, is_last, custom_id, url, cost, body, at, got = reply
+    batch_id, model, entry_id, fence, attempt, is_last, *job = reply
+    custom_id, url, cost, body, at, progress, answer_hash = job
     return Lease(
         batch_id=batch_id.decode(),
         model=model.decode(),
@@ -127,26 +147,30 @@ def decode_lease(reply: Sequence[Any]) -> Lease:
         fence=int(fence),
         attempt=int(attempt),
         idx=_idx_of(entry_id),
-        custom_id=_unpack_custom_id(custom_id),
+        custom_id=unpack_custom_id(custom_id),
         url=url.decode(),
         cost_tokens=int(cost),
         body=body,
         enqueued_ms=int(at),
-        progress=got,
+        progress=progress,
         is_last_attempt=bool(is_last),
+        answer_hash=answer_hash.decode() or None,
     )
 
 
 def decode_outbox_entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> OutboxEntry:
     """One recorded result. A row that a script made for an error gets its payload here."""
+    history = fields.get(b"h")
     entry = OutboxEntry(
         entry_id=entry_id.decode(),
         idx=int(fields[b"i"]),
-        custom_id=_unpack_custom_id(fields[b"c"]),
+        custom_id=unpack_custom_id(fields[b"c"]),
         outcome=Outcome(fields[b"s"].decode()),
         worker=fields[b"w"].decode(),
         attempt=int(fields[b"a"]),
         payload=fields[b"r"],
+        attempts_json=None if history is None else f"[{history.decode(errors='replace')}]",
+        deduped_from=_optional_int(fields.get(b"d")),
     )
     code = fields.get(b"e")
     return entry if code is None else _with_error(entry, code.decode())
@@ -204,15 +228,7 @@ def _with_error(entry: OutboxEntry, code: str) -> OutboxEntry:
         worker=entry.worker or None,
         response_json=json.dumps({"error": error}, separators=(",", ":")),
     )
-    return OutboxEntry(
-        entry_id=entry.entry_id,
-        idx=entry.idx,
-        custom_id=entry.custom_id,
-        outcome=entry.outcome,
-        worker=entry.worker,
-        attempt=entry.attempt,
-        payload=row.encode(),
-    )
+    return replace(entry, payload=row.encode())
 
 
 def _pack_custom_id(custom_id: str | None) -> str:
@@ -220,7 +236,8 @@ def _pack_custom_id(custom_id: str | None) -> str:
     return "" if custom_id is None else f"={custom_id}"
 
 
-def _unpack_custom_id(packed: bytes) -> str | None:
+def unpack_custom_id(packed: bytes) -> str | None:
+    """A custom_id as scripts hold it."""
     return packed[1:].decode() if packed else None
 
 

@@ -8,17 +8,17 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from jobs.identity import request_hash
 from jobs.producers.custom_ids import CustomIdTable
 from jobs.producers.lines import Line
 from jobs.producers.prompt_text import estimate_cost_tokens, rendered_text
 from jobs.queue import FinishedRow, NewJob, Outcome
 from schemas.batch import BatchLine, parse_batch_line
-from schemas.chat import ChatCompletionRequest, parse_chat_request
 from schemas.errors import ApiError, BadLine, model_not_found
+from schemas.requests import ENDPOINTS, AnyRequest, check_request
 from schemas.result import ResultRow
-from schemas.supported import check_supported
 
-__all__ = ["LineClassifier", "LineSettings", "ReadLine", "RefusedLine"]
+__all__ = ["LineClassifier", "LineSettings", "ReadLine", "RefusedLine", "answer_hash"]
 
 _MAX_SHOWN = 200
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -27,12 +27,15 @@ _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineSettings:
     """Bounds of a line and of the request in it, in bytes; `default_output_tokens` is the guess
-    for the cost of a job that names no limit.
+    for the cost of a job that names no limit. `job_ttl_ms`: see NewJob. `shares_answers`: requests
+    whose answer is determined by what they say are computed once (see `answer_hash`).
     """
 
     max_line_bytes: int = 16 << 20
     max_body_bytes: int = 1 << 20
     default_output_tokens: int = 512
+    job_ttl_ms: int | None = None
+    shares_answers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class ReadLine:
     """A good line. `prompt` is its rendered text, `body` the request's JSON."""
 
     line: BatchLine
-    request: ChatCompletionRequest
+    request: AnyRequest
     prompt: bytes
     body: bytes
 
@@ -98,10 +101,12 @@ class LineClassifier:
             cost_tokens=estimate_cost_tokens(
                 len(good.prompt),
                 request.max_output_tokens,
-                request.num_choices,
+                request.num_answers,
                 default_output=self._settings.default_output_tokens,
             ),
             body=good.body,
+            ttl_ms=self._settings.job_ttl_ms,
+            answer_hash=answer_hash(good) if self._settings.shares_answers else None,
         )
 
     def to_row(self, idx: int, refused: RefusedLine) -> FinishedRow:
@@ -129,15 +134,24 @@ class LineClassifier:
                     f"Expected at most {self._settings.max_body_bytes} bytes."
                 )
                 raise ApiError(413, message, code="request_too_large")
-            request = parse_chat_request(parsed.body)
+            request = ENDPOINTS[parsed.url].parse(parsed.body)
             served = self._served_models
             if served is not None and request.model not in served:
                 raise model_not_found(request.model, served)
-            check_supported(request)
+            check_request(request)
         except ApiError as error:
             is_bad_line = error.code == "model_not_found"
             return RefusedLine(error, parsed.custom_id, is_bad_line, prompt)
         return ReadLine(parsed, request, prompt, body)
+
+
+def answer_hash(good: ReadLine) -> str | None:
+    """What this request and all with the same answer have in common, whatever their custom_id;
+    None if its answer is left to chance: it is neither greedy nor seeded.
+    """
+    if good.request.temperature != 0 and good.request.seed is None:
+        return None
+    return request_hash(good.line.body, good.line.url)
 
 
 def _bad_line(line: Line, error: ApiError, custom_id: str | None) -> RefusedLine:

@@ -1,9 +1,11 @@
 """From a producer into the queue: chunk by chunk, resumable, no faster than the queue takes it.
 
-Owns: the position in the fan-out, waiting for a full queue. Must not know: Redis, files.
+Owns: the position in the fan-out, waiting for a full queue, going back if a queue lost its latest
+chunks. Must not know: Redis, files.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +14,16 @@ from jobs.errors import InputChangedError
 from jobs.producers.jsonl import Item
 from jobs.queue import BatchStatus, EnqueueReply
 
-__all__ = ["FanoutReport", "FanoutSettings", "Intake", "Producer", "fan_out"]
+__all__ = [
+    "FanoutReport",
+    "FanoutSettings",
+    "Intake",
+    "Producer",
+    "fan_out",
+    "keep_fanned_out",
+]
+
+_log = logging.getLogger(__name__)
 
 
 class Intake(Protocol):
@@ -33,10 +44,13 @@ class Producer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FanoutSettings:
-    """How long to wait before a full queue is asked again: doubling from first to longest."""
+    """How long to wait before a full queue is asked again: doubling from first to longest; and how
+    often to make sure that the queue still has what it took.
+    """
 
     first_wait_s: float = 0.02
     longest_wait_s: float = 1.0
+    look_every_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +102,49 @@ async def fan_out(
             return FanoutReport(fanout.position, refusal.state)
         except _CursorWentBack:
             continue
+
+
+async def keep_fanned_out(
+    queue: Intake,
+    batch_id: str,
+    producer: Producer,
+    *,
+    settings: FanoutSettings | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    on_complete: Callable[[int], None] | None = None,
+) -> FanoutReport:
+    """Fan out, and go on where the queue stands whenever it forgets what it took (its server came
+    back without its latest writes, or empty and the batch was announced again), until cancelled.
+
+    `on_complete` hears the number of items each time that all are in the queue. Returns only if
+    the batch takes no more items. Raises what `fan_out` raises.
+    """
+    settings = settings or FanoutSettings()
+    while True:
+        report = await fan_out(
+            queue, batch_id, producer, settings=settings, on_progress=on_progress
+        )
+        if report.refused_in_state:
+            return report
+        if report.refused_in_state is None and on_complete is not None:
+            on_complete(report.position)
+        await _wait_until_forgotten(queue, batch_id, report.position, settings.look_every_s)
+
+
+async def _wait_until_forgotten(
+    queue: Intake, batch_id: str, position: int, look_every_s: float
+) -> None:
+    while True:
+        status = await queue.status(batch_id)
+        if status is not None and status.total is None:
+            break
+        await asyncio.sleep(look_every_s)
+    _log.warning(
+        "the queue forgot lines of batch %s (it has %d of %d): they are sent again",
+        batch_id,
+        status.num_enqueued,
+        position,
+    )
 
 
 class _Fanout:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from jobs.errors import InputChangedError, InputError
 
-__all__ = ["InputFile", "Line", "LineReader", "open_input"]
+__all__ = ["InputFile", "Line", "LineCounts", "LineReader", "count_lines", "open_input"]
 
 _BUFFER_BYTES = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -84,6 +84,22 @@ def open_input(path: Path | str) -> InputFile:
     except OSError as error:
         raise _unreadable(path, error) from error
     return InputFile(path, num_bytes, digest.hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class LineCounts:
+    """Physical lines of a file, and how many of them are blank."""
+
+    num_lines: int
+    num_blank: int
+
+
+def count_lines(source: InputFile) -> LineCounts:
+    """Read the file through. Raises InputError, InputChangedError."""
+    reader = LineReader(source, max_line_bytes=_BUFFER_BYTES)
+    for _ in reader:
+        continue
+    return LineCounts(reader.num_lines, reader.num_blank)
 
 
 class LineReader:

@@ -1,8 +1,10 @@
--- Shared: recording results, removing jobs, the life of a batch. Needs _keys.lua.
+-- Shared: recording results, removing jobs, the life of a batch. Needs _keys.lua, _share.lua.
 -- Invariants kept here: a job leaves its stream only in the script that sets its bit (I2);
 -- ok + err + cancelled + expired = number of set bits (I3).
 -- Writes are ordered so that any prefix of them, should a crash of the server tear a script, is
 -- repaired by delivery or maintenance: the outbox row comes before the bit, the bit before the ack.
+
+local ONLINE_ROW_MS = 600000 -- how long the row of a line waits for its client
 
 -- 'cancelled' or 'expired' if the batch takes no more device time, else nil.
 local function fate_of(state, expires_at, now)
@@ -16,21 +18,47 @@ local function outbox_is_full(bid, sink, max_outbox)
   return sink ~= 'redis' and redis.call('XLEN', outbox_key(bid)) >= max_outbox
 end
 
+-- Tells the client that waits for a line where its row is; the row stays for a while.
+local function tell_waiting(bid, idx, entry_id)
+  redis.call('SREM', cancels_key(bid), idx)
+  redis.call('XTRIM', outbox_key(bid), 'MINID', '~', now_ms() - ONLINE_ROW_MS)
+  redis.call('PEXPIRE', outbox_key(bid), ONLINE_ROW_MS)
+  redis.call('PUBLISH', tokens_key(bid, idx), 'd' .. entry_id)
+end
+
+-- Counts an error row by its code. A payload begins with one line of JSON, in which no value can
+-- hold an unescaped quote.
+local function count_error(bid, row)
+  local code = row.code
+    or string.match(string.match(row.payload, '^[^\n]*'), '"error_code":"([%w_%-]+)"')
+  redis.call('HINCRBY', batch_key(bid), 'code:' .. (code or 'unknown'), 1)
+end
+
+local function append(entry, field, value)
+  entry[#entry + 1] = field
+  entry[#entry + 1] = value
+end
+
 -- Puts a result into the outbox and marks its line; false if the line had one. `code` names the
--- error of a row without payload. The first write is one that a full server refuses.
+-- error of a row without payload. The first write is one that a full server refuses. A line that a
+-- client waits for has no mark: it has no result for as long as it has a job.
 local function make_visible(bid, idx, row)
-  if redis.call('GETBIT', bitmap_key(bid), idx) == 1 then
+  if not is_online(bid) and redis.call('GETBIT', bitmap_key(bid), idx) == 1 then
     redis.call('HINCRBY', STAT, 'dup', 1)
     return false
   end
   local entry = {'i', idx, 'c', row.custom_id, 's', row.outcome, 'w', row.worker,
                  'a', row.attempt, 'r', row.payload}
-  if row.code then
-    entry[#entry + 1] = 'e'
-    entry[#entry + 1] = row.code
+  if row.code then append(entry, 'e', row.code) end
+  if row.history then append(entry, 'h', row.history) end
+  if row.from then append(entry, 'd', row.from) end
+  local entry_id = redis.call('XADD', outbox_key(bid), '*', unpack(entry))
+  if row.outcome == 'err' then count_error(bid, row) end
+  if is_online(bid) then
+    tell_waiting(bid, idx, entry_id)
+  else
+    redis.call('SETBIT', bitmap_key(bid), idx, 1)
   end
-  redis.call('XADD', outbox_key(bid), '*', unpack(entry))
-  redis.call('SETBIT', bitmap_key(bid), idx, 1)
   return true
 end
 
@@ -52,14 +80,6 @@ local function count_jobs(bid, model, jobs, tokens, bytes)
   redis.call('HINCRBY', BACKLOG, 'bytes', bytes)
 end
 
--- Starts that were counted against a job, and the lease for which the last one was.
-local function starts_of(bid, idx)
-  local value = redis.call('HGET', attempts_key(bid), idx)
-  if not value then return 0, 0 end
-  local starts, fence = string.match(value, '^(%d+):(%d+)$')
-  return tonumber(starts), tonumber(fence)
-end
-
 -- Puts a stream with waiting jobs where TAKE walks: the batch into its tenant's lane, the tenant
 -- into the ring. Does nothing if it is there.
 local function join_lane(bid, model, tenant, class)
@@ -71,13 +91,13 @@ local function join_lane(bid, model, tenant, class)
     redis.call('RPUSH', ring_key(class, model), tenant)
   end
   redis.call('RPUSH', lane, bid)
-  redis.call('HSET', B, 'on:' .. model, 1)
+  redis.call('HSET', B, 'on:' .. model, 1, 'turn:' .. model, now_ms())
 end
 
 -- Takes a stream out of its lane; TAKE drops the tenant when it finds the lane empty.
 local function leave_lane(bid, model, tenant, class)
-  if redis.call('HDEL', batch_key(bid), 'on:' .. model, 'def:' .. model) > 0 then
-    redis.call('LREM', lane_key(class, tenant, model), 0, bid)
+  if redis.call('HDEL', batch_key(bid), 'on:' .. model, 'def:' .. model, 'turn:' .. model) > 0 then
+    redis.call('LREM', lane_key(class, tenant, model), 1, bid)
   end
 end
 
@@ -110,7 +130,7 @@ local function finish_job(bid, model, id, cost, num_bytes, row)
   local B, S, idx = batch_key(bid), stream_key(bid, model), idx_of(id)
   local jobs, tokens = 'jobs:' .. model, 'tokens:' .. model
   local h = redis.call('HMGET', B, 'state', 'enq_done', 'total', 'ok', 'err', 'cancelled',
-                       'expired', row.outcome, jobs, tokens, 'bytes')
+                       'expired', row.outcome, jobs, tokens, 'bytes', 'deadlines')
   if not h[1] then return nil, false end
   local is_new = make_visible(bid, idx, row)
   local new = is_new and 1 or 0
@@ -118,7 +138,9 @@ local function finish_job(bid, model, id, cost, num_bytes, row)
              'bytes', h[11] - num_bytes)
   redis.call('XACK', S, GROUP, id)
   redis.call('XDEL', S, id)
-  redis.call('HDEL', attempts_key(bid), idx, idx .. ':p')
+  redis.call('HDEL', attempts_key(bid), idx, idx .. ':p', idx .. ':h')
+  if h[12] then redis.call('ZREM', deadlines_key(bid), id .. ':' .. model) end
+  if row.hash then end_share(bid, model, id, row) end
   local all = redis.call('HMGET', BACKLOG, jobs, tokens, 'bytes')
   redis.call('HSET', BACKLOG, jobs, (all[1] or 0) - 1, tokens, (all[2] or 0) - cost,
              'bytes', (all[3] or 0) - num_bytes)
@@ -134,7 +156,7 @@ end
 -- The same for a stream entry that we hold.
 local function finish_entry(bid, model, entry, row)
   local fields = fields_of(entry)
-  row.custom_id = fields.c
+  row.custom_id, row.hash = fields.c, fields.h
   return finish_job(bid, model, entry[1], tonumber(fields.k), #fields.j, row)
 end
 
@@ -159,6 +181,7 @@ local function drop_jobs(bid)
     count_jobs(bid, model, 0 - (tonumber(left[1]) or 0), 0 - (tonumber(left[2]) or 0),
                0 - (tonumber(left[3]) or 0))
   end
-  redis.call('DEL', models_key(bid), attempts_key(bid), cancels_key(bid))
+  forget_shared(bid)
+  redis.call('DEL', models_key(bid), attempts_key(bid), cancels_key(bid), deadlines_key(bid))
   redis.call('SREM', BROKEN, bid)
 end

@@ -3,6 +3,7 @@
 local PREFIX = KEYS[1]
 local GROUP = 'g'
 local NOBODY = '-' -- owner of leases that were given back: any former owner is fenced
+local LATER = '~' -- owner of jobs that wait for their time in `later`
 local RELEASED_IDLE_MS = 86400000 -- idle time of a lease that may be reclaimed at once
 
 local ACTIVE = PREFIX .. 'active'
@@ -22,6 +23,16 @@ local function bitmap_key(bid) return PREFIX .. 'm:' .. bid end
 local function outbox_key(bid) return PREFIX .. 'o:' .. bid end
 local function attempts_key(bid) return PREFIX .. 'a:' .. bid end
 local function cancels_key(bid) return PREFIX .. 'x:' .. bid end
+local function deadlines_key(bid) return PREFIX .. 'e:' .. bid end
+local function shared_key(bid) return PREFIX .. 'g:' .. bid end
+local function kept_key(bid) return PREFIX .. 'k:' .. bid end
+local function followers_key(bid, hash) return PREFIX .. 'w:' .. bid .. ':' .. hash end
+
+local function tokens_key(bid, idx) return PREFIX .. 't:' .. bid .. ':' .. idx end
+local function submission_key(bid, idx) return PREFIX .. 'u:' .. bid .. ':' .. idx end
+
+-- Whether a batch is one of waiting clients: it never ends, and a line is forgotten with its row.
+local function is_online(bid) return string.sub(bid, 1, 7) == 'online-' end
 
 -- `class` is '' or '-interactive'.
 local function ring_key(class, model) return PREFIX .. 'ring' .. class .. ':' .. model end
@@ -31,6 +42,8 @@ end
 local function deficits_key(class, model) return PREFIX .. 'deficit' .. class .. ':' .. model end
 local function reap_key(model) return PREFIX .. 'reap:' .. model end
 local function alone_key(model) return PREFIX .. 'alone:' .. model end
+local function later_key(model) return PREFIX .. 'later:' .. model end
+local function turn_key(model) return PREFIX .. 'turn:' .. model end
 
 local function now_ms()
   local t = redis.call('TIME')

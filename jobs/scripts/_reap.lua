@@ -28,16 +28,48 @@ local function plan_next_look(bid, model, is_more, now, reap_every_ms)
   end
 end
 
--- Rows with outcome `fate` for the expired leases of a batch that is over; how many.
+-- Ends a job that takes no more device time.
+local function finish_as(bid, model, entry, fate)
+  local past = past_of(bid, idx_of(entry[1]))
+  finish_entry(bid, model, entry, {outcome = fate, worker = '', attempt = past.starts,
+                                   payload = '', history = past.history})
+end
+
+-- Rows with outcome `fate` for the jobs of a batch that is over and that nobody holds: expired
+-- leases, and jobs that wait for their time; how many.
 local function reap_as_rows(bid, model, fate, lease_ms)
   local S = stream_key(bid, model)
   local rows = 0
-  for _, lease in ipairs(expired_leases(S, lease_ms)) do
-    local entry = pending_entry(S, lease[1])
-    if entry then
-      local starts = starts_of(bid, idx_of(lease[1]))
-      finish_entry(bid, model, entry,
-                   {outcome = fate, worker = '', attempt = starts, payload = ''})
+  local function end_all(leases)
+    for _, lease in ipairs(leases) do
+      local entry = pending_entry(S, lease[1])
+      if entry then
+        finish_as(bid, model, entry, fate)
+        rows = rows + 1
+      end
+      if lease[2] == LATER then redis.call('ZREM', later_key(model), bid .. ':' .. lease[1]) end
+    end
+  end
+  end_all(expired_leases(S, lease_ms))
+  end_all(redis.call('XPENDING', S, GROUP, '-', '+', MAX_LOOKS, LATER))
+  return rows
+end
+
+-- `expired` rows for jobs whose own deadline is over, unless a worker holds them: it is told when
+-- it renews; how many.
+local function end_overdue(bid, lease_ms, now, limit)
+  local rows = 0
+  local overdue = redis.call('ZRANGEBYSCORE', deadlines_key(bid), '-inf', now, 'LIMIT', 0, limit)
+  for _, member in ipairs(overdue) do
+    local id, model = string.match(member, '^([^:]+):(.*)$')
+    local S = stream_key(bid, model)
+    local lease = redis.call('XPENDING', S, GROUP, id, id, 1)[1]
+    local entry = redis.call('XRANGE', S, id, id)[1]
+    if not entry then
+      redis.call('ZREM', deadlines_key(bid), member)
+    elseif not lease or lease[2] == LATER or tonumber(lease[3]) >= lease_ms then
+      finish_as(bid, model, entry, 'expired')
+      redis.call('ZREM', later_key(model), bid .. ':' .. id)
       rows = rows + 1
     end
   end

@@ -1,8 +1,10 @@
 -- COMMIT: the result of a lease.
 --@include _keys.lua
+--@include _share.lua
+--@include _past.lua
 --@include _batch.lua
 -- Arguments: consumer, batch id, model, entry id, fence, outcome, payload; then as TAKE gave them:
---   packed custom id, cost, bytes of the body.
+--   packed custom id, cost, bytes of the body, hash of what it shares or ''.
 -- Effects: if the consumer still holds the lease: the row in the outbox, the bit, the counter; the
 --   job is acked and gone; the batch moves to finalizing with its last row.
 -- Replies: OK | LAST (that was the batch's last row) | DUP (the line had a result; the job is
@@ -21,11 +23,12 @@ if pending[1][2] ~= me or tonumber(pending[1][4]) ~= fence then
   redis.call('HINCRBY', STAT, 'fenced', 1)
   return 'FENCED'
 end
-local starts, last_start = starts_of(bid, idx_of(id))
-local attempt = last_start == fence and starts or starts + 1
+local past = past_of(bid, idx_of(id))
+local attempt = past.fence == fence and past.starts or past.starts + 1
 local is_new, is_last = finish_job(bid, model, id, ARGV[9], ARGV[10],
                                    {custom_id = ARGV[8], outcome = ARGV[6], worker = me,
-                                    attempt = attempt, payload = ARGV[7]})
+                                    attempt = attempt, payload = ARGV[7], history = past.history,
+                                    hash = ARGV[11] ~= '' and ARGV[11] or nil})
 if is_new == nil then return 'GONE' end
 if not is_new then return 'DUP' end
 return is_last and 'LAST' or 'OK'

@@ -1,9 +1,11 @@
 -- DELETE: forgets a batch in whatever state it is. Leases on its jobs are gone.
 --@include _keys.lua
+--@include _share.lua
 --@include _batch.lua
 -- Arguments: batch id.
 -- Effects: every key of the batch goes, and its share of the backlog.
 -- Replies: 1 if there was such a batch.
+-- Invariants: the backlog counts exactly what the other batches have left; dead letters stay.
 local bid = ARGV[1]
 local B = batch_key(bid)
 local existed = redis.call('EXISTS', B)

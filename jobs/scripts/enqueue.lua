@@ -1,5 +1,6 @@
 -- ENQUEUE: the next chunk of a batch's lines, in the producer's fan-out order.
 --@include _keys.lua
+--@include _share.lua
 --@include _batch.lua
 --@include _add.lua
 -- Arguments: batch id, position of the first item, is_final (0/1), max_depth (jobs in the whole

@@ -4,6 +4,7 @@
 -- Effects: acquire takes a free lock under a new token; renew and release touch the lock only if
 --   the token is still its holder's.
 -- Replies: acquire: the token, or 0; renew, release: 1, or 0 if the lock is lost.
+-- Invariants: no two holders at one time; a later holder has a higher token.
 local verb, ttl_ms, token = ARGV[1], ARGV[3], ARGV[4]
 local lock, fence = PREFIX .. 'lock:' .. ARGV[2], PREFIX .. 'fence:' .. ARGV[2]
 local holder = redis.call('GET', lock)

@@ -1,5 +1,6 @@
 -- RECONCILE: brings a quiet batch in line with the files that hold its results.
 --@include _keys.lua
+--@include _share.lua
 --@include _batch.lua
 --@include _add.lua
 -- Arguments: batch id, total, then ok, err, cancelled, expired as counted from the files, then 6

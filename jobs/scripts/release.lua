@@ -1,5 +1,7 @@
 -- RELEASE: gives unfinished work back at once.
 --@include _keys.lua
+--@include _share.lua
+--@include _past.lua
 --@include _batch.lua
 -- Arguments: consumer, then batch id, model, entry id, fence, progress for each lease.
 -- Effects: a lease that is still held may be taken by any consumer now; its start is uncounted;
@@ -16,9 +18,10 @@ for k = 2, #ARGV, 5 do
       and tonumber(pending[1][4]) == tonumber(fence) then
     redis.call('XCLAIM', S, GROUP, NOBODY, 0, id, 'IDLE', RELEASED_IDLE_MS, 'JUSTID')
     local idx = idx_of(id)
-    local starts, last_start = starts_of(bid, idx)
-    if last_start == tonumber(fence) then
-      redis.call('HSET', attempts_key(bid), idx, (starts - 1) .. ':0')
+    local past = past_of(bid, idx)
+    if past.fence == tonumber(fence) then
+      past.starts, past.fence = past.starts - 1, 0
+      save_past(bid, idx, past)
     end
     if progress ~= '' then redis.call('HSET', attempts_key(bid), idx .. ':p', progress) end
     redis.call('ZADD', reap_key(model), 0, bid)

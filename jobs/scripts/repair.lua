@@ -1,5 +1,6 @@
 -- REPAIR: gives a broken batch streams that work again.
 --@include _keys.lua
+--@include _share.lua
 --@include _batch.lua
 -- Arguments: batch id.
 -- Effects: a stream key of a wrong type is removed; a missing stream or group is made anew, whose
@@ -7,6 +8,7 @@
 --   Lines whose job is lost stay without one: RECONCILE or SETTLE ends them. A wrong-typed bitmap
 --   or outbox cannot be repaired: what it held is unknown.
 -- Replies: 1; 0 if the batch cannot be repaired or is not broken.
+-- Invariants: what was recorded (bits, rows, counters) is never touched or guessed at (I1, I3).
 local bid = ARGV[1]
 if redis.call('SISMEMBER', BROKEN, bid) == 0 then return 0 end
 

@@ -4,6 +4,7 @@
 --   expired.
 -- Effects: those lines count as done; ENQUEUE will skip them.
 -- Replies: 1; 0 if the batch is unknown or its fan-out has begun.
+-- Invariants: never on a batch that has jobs, so that no line gets both a row and a job (I2).
 local bid = ARGV[1]
 local B = batch_key(bid)
 local h = redis.call('HMGET', B, 'state', 'enq', 'enq_done')

@@ -1,11 +1,13 @@
 -- SETTLE: ends a batch whose jobs are gone although lines have no result (keys removed by hand, a
 -- server that came back with half of its data), when nobody can restore them.
 --@include _keys.lua
+--@include _share.lua
 --@include _batch.lua
 -- Arguments: batch id, limit (rows per call).
 -- Effects: an `err` row with code job_lost (or the fate of a batch that is over) for each line
 --   without a result; then finalizing.
 -- Replies: {rows made, 1 if the batch is finalizing now}; {0, 0} while it has jobs or a producer.
+-- Invariants: a line that has a row keeps it (I1); each call goes on where the last one stopped.
 local bid, limit = ARGV[1], tonumber(ARGV[2])
 local h = redis.call('HMGET', batch_key(bid), 'state', 'enq_done', 'total', 'expires_at')
 if h[2] ~= '1' or (h[1] ~= 'in_progress' and h[1] ~= 'cancelling') then return {0, 0} end

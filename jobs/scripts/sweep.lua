@@ -1,13 +1,15 @@
 -- SWEEP: what must happen to a batch even if no worker lives.
 --@include _keys.lua
+--@include _share.lua
+--@include _past.lua
 --@include _batch.lua
 --@include _reap.lua
 -- Arguments: batch id, lease_ms, limit (rows per call), max_outbox, producer_timeout_ms.
 -- Effects: for a cancelled or expired batch: waiting jobs and those with an expired lease become
 --   rows; if its producer has been silent for producer_timeout_ms before the last line, the lines
---   it sent are all. For any running batch: jobs that somebody acked behind our back are leased
---   out again; the batch completes if every line has a result. One that lost its keys goes to
---   `broken`.
+--   it sent are all. For any running batch: jobs whose own deadline is over become rows; jobs that
+--   somebody acked behind our back are leased out again; the batch completes if every line has a
+--   result. One that lost its keys goes to `broken`.
 -- Replies: {state, rows made, jobs left, rows in the outbox, whether the last line is enqueued}.
 -- Invariants: idempotent; calls none of its effects on a batch that is finalizing or final (I8).
 local bid, lease_ms, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -16,7 +18,8 @@ local MAX_RESCUED = 500
 
 local B = batch_key(bid)
 local now = now_ms()
-local h = redis.call('HMGET', B, 'state', 'expires_at', 'sink', 'touched', 'enq_done', 'enq')
+local h = redis.call('HMGET', B, 'state', 'expires_at', 'sink', 'touched', 'enq_done', 'enq',
+                     'deadlines')
 local state = h[1]
 local fate = fate_of(state, h[2], now)
 
@@ -38,6 +41,9 @@ end
 -- Rows made, jobs left.
 local function sweep_jobs()
   local rows = 0
+  if h[7] and not fate and not outbox_is_full(bid, h[3], max_outbox) then
+    rows = end_overdue(bid, lease_ms, now, limit)
+  end
   for _, model in ipairs(redis.call('SMEMBERS', models_key(bid))) do
     if fate and not outbox_is_full(bid, h[3], max_outbox) then
       rows = rows + reap_as_rows(bid, model, fate, lease_ms)

@@ -1,53 +1,69 @@
 -- TAKE: leases for a consumer.
 --@include _keys.lua
+--@include _share.lua
+--@include _past.lua
 --@include _batch.lua
+--@include _dead.lua
 --@include _reap.lua
 -- Arguments: consumer, max_jobs, max_cost (tokens), num_in_flight, lease_ms, max_attempts,
---   burst (jobs), quantum (tokens), reap_every_ms, max_outbox, then the models served.
+--   burst (jobs), quantum (tokens), reap_every_ms, max_outbox, age_ms, then the models served.
 -- Effects: 1. Expired leases of these models, at most every reap_every_ms for each batch: a new
 --   lease; or, after max_attempts starts, a dead letter and an `err` row. A job at its last
---   attempt is leased alone, to a consumer with nothing in flight; a consumer that finds one
---   while busy gets no more work until it is empty and then runs it.
+--   attempt is leased alone, to a consumer with nothing in flight, if an earlier one took its
+--   worker with it; a consumer that finds one while busy gets no more work until it is empty and
+--   then runs it. Jobs that waited for their time (RETRY, a leader) and whose time has come.
 --   2. Waiting jobs by surplus round robin over tenants, and over the batches of each; interactive
 --   batches before all others. Both levels count tokens, a job for at least quantum / burst of
 --   them. A tenant or batch that overdrew its share waits until later rounds have paid for it, so
---   every waiting job is reached. Batches whose outbox is full are passed over; jobs of cancelled
---   and expired batches become rows.
+--   every waiting job is reached. What has had no turn for age_ms gets one first: a batch whatever
+--   its priority and debt, and the others behind interactive ones. Batches whose outbox is full are
+--   passed over; jobs of cancelled and expired batches, and overdue ones, become rows.
+--   3. A job with a hash is leased only if no other with that hash is: else it waits for that one,
+--   or gets a row with its result.
 --   A batch with a key that is missing or of a wrong type moves to `broken`; the others go on.
 -- Replies: leases {batch, model, entry id, fence, attempt, is_last, packed custom id, url, cost,
---   body, enqueued_ms, progress}. Their cost exceeds max_cost by less than the last job's.
+--   body, enqueued_ms, progress, hash}. Their cost exceeds max_cost by less than the last job's.
 -- Invariants: the delivery count of a pending entry only grows and is the fence of its lease
 --   (I4); attempts count starts, not deliveries; only the Redis clock judges leases (I9).
 local me, max_jobs, max_cost = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local in_flight, lease_ms, max_attempts = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local burst, quantum = tonumber(ARGV[7]), tonumber(ARGV[8])
 local reap_every_ms, max_outbox = tonumber(ARGV[9]), tonumber(ARGV[10])
-local models = {unpack(ARGV, 11)}
+local age_ms = tonumber(ARGV[11])
+local models = {unpack(ARGV, 12)}
 
 local MAX_REAPED_BATCHES = 8
 local MAX_MISSES = 128 -- steps of the walk that gave nothing
 local ROWS_PER_STEP = 200
+local MAX_SET_ASIDE = 256 -- jobs that cost no device time, in one call
+local MAX_AGED_STEPS = 8
 
 local now = now_ms()
 local leases, cost = {}, 0
 local is_alone = false -- just leased a last attempt: nothing beside it
 local is_emptying = false -- will lease one as soon as nothing is in flight
 local misses = 0
+local set_aside = 0
 local blocked = {} -- streams passed over in this call, since their sink lags
 local fruitless = {} -- by ring: steps since the last one that gave a job
 
 local function has_room()
   return not is_alone and not is_emptying and #leases < max_jobs and cost < max_cost
+    and set_aside < MAX_SET_ASIDE
 end
 
 local function load_batch(bid, model)
   local h = redis.call('HMGET', batch_key(bid), 'state', 'expires_at', 'sink', 'tenant', 'class',
-                       'share', 'def:' .. model, 'largest:' .. model)
+                       'share', 'def:' .. model, 'largest:' .. model, 'deadlines',
+                       'turn:' .. model)
   local batch = {id = bid, model = model, state = h[1], sink = h[3], tenant = h[4], class = h[5]}
   batch.fate = fate_of(h[1], h[2], now)
   batch.share = tonumber(h[6] or '1')
   batch.deficit = tonumber(h[7] or '0')
   batch.largest = tonumber(h[8] or '0')
+  batch.has_deadlines = h[9]
+  batch.has_cancels = redis.call('EXISTS', cancels_key(bid)) == 1
+  batch.is_starved = h[10] and now - tonumber(h[10]) >= age_ms
   batch.is_running = h[1] == 'in_progress' or h[1] == 'cancelling'
   return batch
 end
@@ -66,67 +82,103 @@ local function guarded(bid, class, tenant, model, step)
   return nil
 end
 
-local function lease_out(batch, entry, fence, starts)
-  local fields = fields_of(entry)
+local function lease_out(batch, entry, fields, fence, past)
   local progress = ''
   if fence > 1 then
     progress = redis.call('HGET', attempts_key(batch.id), idx_of(entry[1]) .. ':p') or ''
   end
-  local is_last = starts > 0 and starts == max_attempts - 1
-  leases[#leases + 1] = {batch.id, batch.model, entry[1], fence, starts + 1, is_last and 1 or 0,
-                         fields.c, fields.u, fields.k, fields.j, fields.t, progress}
+  local is_last = is_last_alone(past, max_attempts)
+  leases[#leases + 1] = {batch.id, batch.model, entry[1], fence, past.starts + 1,
+                         is_last and 1 or 0, fields.c, fields.u, fields.k, fields.j, fields.t,
+                         progress, fields.h or ''}
   cost = cost + tonumber(fields.k)
   is_alone = is_last
   return tonumber(fields.k)
 end
 
-local function is_cancelled(bid, id)
-  return redis.call('SISMEMBER', cancels_key(bid), idx_of(id)) == 1
+-- Ends a job that takes no more device time.
+local function set_aside_as(batch, entry, fate)
+  finish_as(batch.id, batch.model, entry, fate)
+  set_aside = set_aside + 1
 end
 
--- Ends a job that takes no more device time.
-local function finish_as_row(batch, entry, outcome, starts)
-  finish_entry(batch.id, batch.model, entry,
-               {outcome = outcome, worker = '', attempt = starts, payload = ''})
+-- Whether a job is dealt with since another one has the same answer: it got that one's, or waits.
+local function is_shared(batch, entry, fields, past)
+  if not fields.h then return false end
+  local bid, model = batch.id, batch.model
+  local result = shared_result(bid, fields.h)
+  if result then
+    finish_entry(bid, model, entry, {outcome = 'ok', worker = '', attempt = past.starts,
+                                     payload = result.payload, from = result.from,
+                                     history = past.history})
+    redis.call('HINCRBY', STAT, 'deduped', 1)
+  elseif is_leader(bid, model, entry[1], fields.h) then
+    return false
+  else
+    redis.call('RPUSH', followers_key(bid, fields.h), entry[1])
+    hold_until(bid, model, entry[1], now + lease_ms)
+  end
+  set_aside = set_aside + 1
+  return true
+end
+
+-- What a start that took its worker with it leaves behind.
+local function death_of(lease)
+  return {cause = 'worker_lost', message = 'its worker died, hung or lost Redis', worker = lease[2]}
 end
 
 -- After its last attempt: the job with its body into the dead letters, an error row to its sink.
-local function bury(batch, entry, starts, last_owner)
-  local fields = fields_of(entry)
-  redis.call('XADD', DEAD, '*', 'b', batch.id, 'm', batch.model, 'i', idx_of(entry[1]),
-             'c', fields.c, 'u', fields.u, 'k', fields.k, 'n', starts, 'w', last_owner,
-             'j', fields.j)
-  redis.call('HINCRBY', STAT, 'dead', 1)
+local function bury(batch, lease, entry, past)
+  write_letter(batch.id, batch.model, entry, death_of(lease), past)
   finish_entry(batch.id, batch.model, entry,
-               {outcome = 'err', worker = last_owner, attempt = starts, payload = '',
-                code = 'max_deliveries_exceeded'})
+               {outcome = 'err', worker = lease[2], attempt = past.starts, payload = '',
+                history = past.history, code = 'max_deliveries_exceeded'})
 end
 
-local function reclaim(batch, lease, entry, starts, last_start)
+local function reclaim(batch, lease, entry, fields, past)
+  if past.starts > 0 and past.fence == lease[4] then
+    note_failure(batch.id, idx_of(lease[1]), past, death_of(lease))
+    redis.call('HINCRBY', STAT, 'reclaimed', 1)
+  elseif lease[2] ~= LATER then
+    redis.call('HINCRBY', STAT, 'restored', 1)
+  end
   redis.call('XCLAIM', stream_key(batch.id, batch.model), GROUP, me, 0, lease[1],
              'RETRYCOUNT', lease[4] + 1, 'JUSTID')
-  local was_started = starts > 0 and last_start == lease[4]
-  redis.call('HINCRBY', STAT, was_started and 'reclaimed' or 'restored', 1)
-  lease_out(batch, entry, lease[4] + 1, starts)
+  lease_out(batch, entry, fields, lease[4] + 1, past)
 end
 
 -- Looks at one expired lease; a last attempt is left for a consumer that is empty.
 local function reap_one(batch, lease)
   local entry = pending_entry(stream_key(batch.id, batch.model), lease[1])
   if not entry then return end
-  local starts, last_start = starts_of(batch.id, idx_of(lease[1]))
-  local is_last = starts > 0 and starts == max_attempts - 1
-  if is_cancelled(batch.id, lease[1]) then
-    finish_as_row(batch, entry, 'cancelled', starts)
-  elseif starts >= max_attempts then
-    bury(batch, entry, starts, lease[2])
-  elseif is_last and (in_flight > 0 or #leases > 0) then
+  local fields, past = fields_of(entry), past_of(batch.id, idx_of(lease[1]))
+  local fate = job_fate(batch, batch.id, batch.model, lease[1], now)
+  if fate then
+    set_aside_as(batch, entry, fate)
+  elseif past.starts >= max_attempts then
+    bury(batch, lease, entry, past)
+  elseif is_last_alone(past, max_attempts) and (in_flight > 0 or #leases > 0) then
     redis.call('HINCRBY', STAT, 'deferred', 1)
+    if lease[2] == LATER then
+      redis.call('XCLAIM', stream_key(batch.id, batch.model), GROUP, NOBODY, 0, lease[1],
+                 'IDLE', RELEASED_IDLE_MS, 'JUSTID')
+      redis.call('ZADD', reap_key(batch.model), now, batch.id)
+    end
     is_emptying = redis.call('SET', alone_key(batch.model), me .. '\n' .. batch.id,
                              'NX', 'PX', lease_ms) and true or is_emptying
-  else
-    reclaim(batch, lease, entry, starts, last_start)
+  elseif not is_shared(batch, entry, fields, past) then
+    reclaim(batch, lease, entry, fields, past)
   end
+end
+
+-- Whether this expired lease is a job that waits for its time, and may go on waiting.
+local function is_waiting(batch, lease)
+  if lease[2] ~= LATER then return false end
+  if not redis.call('ZSCORE', later_key(batch.model), batch.id .. ':' .. lease[1]) then
+    return false
+  end
+  redis.call('XCLAIM', stream_key(batch.id, batch.model), GROUP, LATER, 0, lease[1], 'JUSTID')
+  return true
 end
 
 -- The batch's expired leases. With `last_attempts_first` the job this consumer emptied itself for
@@ -147,7 +199,7 @@ local function reap(bid, model, last_attempts_first)
     local expired = expired_leases(S, lease_ms)
     if last_attempts_first then
       for k, lease in ipairs(expired) do
-        if starts_of(bid, idx_of(lease[1])) == max_attempts - 1 then
+        if is_last_alone(past_of(bid, idx_of(lease[1])), max_attempts) then
           table.insert(expired, 1, table.remove(expired, k))
           break
         end
@@ -158,121 +210,42 @@ local function reap(bid, model, last_attempts_first)
         is_more = true
         break
       end
-      reap_one(batch, lease)
+      if not is_waiting(batch, lease) then reap_one(batch, lease)
+      elseif #expired == MAX_LOOKS then is_more = true end
     end
     complete_if_done(bid)
   end
   plan_next_look(bid, model, is_more, now, reap_every_ms)
 end
 
--- Up to the batch's share of waiting jobs; their cost in shares, and whether the stream is empty.
-local function lease_waiting(batch)
-  local smallest = quantum / burst
-  local spent = 0
-  while has_room() and batch.deficit > spent do
-    local unit = math.max(batch.largest, smallest, 1)
-    local count = math.floor(math.min(batch.deficit - spent, max_cost - cost) / unit)
-    count = math.max(1, math.min(count, burst, max_jobs - #leases))
-    local reply = redis.call('XREADGROUP', 'GROUP', GROUP, me, 'COUNT', count,
-                             'STREAMS', stream_key(batch.id, batch.model), '>')
-    local entries = reply and reply[1] and reply[1][2] or {}
-    for _, entry in ipairs(entries) do
-      if is_cancelled(batch.id, entry[1]) then
-        finish_as_row(batch, entry, 'cancelled', 0)
-        complete_if_done(batch.id)
+-- Jobs of a model whose time has come.
+local function wake_due(model)
+  local L = later_key(model)
+  local batches = {}
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', L, '-inf', now, 'LIMIT', 0, MAX_SET_ASIDE)) do
+    if not has_room() then return end
+    local bid, id = string.match(member, '^([^:]+):(.*)$')
+    redis.call('ZREM', L, member)
+    guarded(bid, nil, nil, model, function()
+      batches[bid] = batches[bid] or load_batch(bid, model)
+      local batch = batches[bid]
+      local lease = batch.is_running
+        and redis.call('XPENDING', stream_key(bid, model), GROUP, id, id, 1)[1]
+      if not lease or lease[2] ~= LATER then return end
+      if outbox_is_full(bid, batch.sink, max_outbox) then
+        hold_until(bid, model, id, now + reap_every_ms)
+      elseif batch.fate then
+        local entry = pending_entry(stream_key(bid, model), id)
+        if entry then set_aside_as(batch, entry, batch.fate) end
       else
-        spent = spent + math.max(lease_out(batch, entry, 1, 0), smallest)
+        reap_one(batch, lease)
       end
-    end
-    if #entries < count then return spent, true end
-  end
-  return spent, false
-end
-
--- Moves the head of a list to its end. A poll that changes nothing writes nothing.
-local function rotate(list)
-  if redis.call('LLEN', list) > 1 then redis.call('LMOVE', list, list, 'LEFT', 'RIGHT') end
-end
-
--- The deficit for a turn: a share more if it is used up. Who stands alone in the list owes nobody
--- anything.
-local function replenish(deficit, share, list)
-  if deficit > 0 then return deficit end
-  if deficit + share <= 0 and redis.call('LLEN', list) == 1 then return share end
-  return deficit + share
-end
-
--- One step with the batch at the head of a lane. Replies what it cost the tenant, 0 if the batch
--- must wait for its share (the tenant's next one is tried), nil if the tenant's turn should pass.
-local function visit(batch, lane)
-  local bid, model = batch.id, batch.model
-  if not batch.is_running then
-    redis.call('LREM', lane, 0, bid)
-    redis.call('HDEL', batch_key(bid), 'on:' .. model, 'def:' .. model)
-    return nil
-  end
-  if outbox_is_full(bid, batch.sink, max_outbox) then
-    blocked[model .. '\n' .. bid] = true
-    rotate(lane)
-    return nil
-  end
-  if batch.fate then
-    if queued_as_rows(bid, model, batch.fate, ROWS_PER_STEP) < ROWS_PER_STEP then
-      leave_lane(bid, model, batch.tenant, batch.class)
-    end
-    complete_if_done(bid)
-    return nil
-  end
-  batch.deficit = replenish(batch.deficit, quantum * batch.share, lane)
-  local spent, is_empty = 0, false
-  if batch.deficit > 0 then spent, is_empty = lease_waiting(batch) end
-  if spent > 0 then
-    redis.call('ZADD', reap_key(model), 'NX', now + reap_every_ms, bid)
-  end
-  if is_empty then
-    leave_lane(bid, model, batch.tenant, batch.class)
-  else
-    redis.call('HSET', batch_key(bid), 'def:' .. model, batch.deficit - spent)
-    if batch.deficit - spent <= 0 then rotate(lane) end
-  end
-  return spent
-end
-
--- One step of the walk over a ring; false if the ring is empty, or has come round to a batch that
--- was passed over without giving anything meanwhile.
-local function walk(class, model)
-  local ring, deficits = ring_key(class, model), deficits_key(class, model)
-  local tenant = redis.call('LINDEX', ring, 0)
-  if not tenant then return false end
-  local lane = lane_key(class, tenant, model)
-  local bid = redis.call('LINDEX', lane, 0)
-  if not bid then
-    redis.call('LREM', ring, 0, tenant)
-    redis.call('HDEL', deficits, tenant)
-    return true
-  end
-  fruitless[ring] = (fruitless[ring] or 0) + 1
-  if blocked[model .. '\n' .. bid] then
-    if fruitless[ring] > redis.call('LLEN', ring) then return false end
-    misses = misses + 1
-    rotate(ring)
-    return true
-  end
-  local weight = tonumber(redis.call('HGET', TENANTS, tenant) or '1')
-  local before = tonumber(redis.call('HGET', deficits, tenant) or '0')
-  local deficit = replenish(before, quantum * weight, ring)
-  local spent = nil
-  if deficit > 0 then
-    spent = guarded(bid, class, tenant, model, function()
-      return visit(load_batch(bid, model), lane)
+      complete_if_done(bid)
     end)
   end
-  if not spent or spent == 0 then misses = misses + 1 else fruitless[ring] = 0 end
-  deficit = deficit - (spent or 0)
-  if deficit ~= before then redis.call('HSET', deficits, tenant, deficit) end
-  if deficit <= 0 or not spent then rotate(ring) end
-  return true
 end
+
+--@include _walk.lua
 
 -- A consumer that is emptying itself gets nothing until it is; then that job before any other.
 for _, model in ipairs(models) do
@@ -296,13 +269,38 @@ for _, model in ipairs(models) do
   end
 end
 
+for _, model in ipairs(models) do wake_due(model) end
+
+-- What waits behind interactive jobs gets a turn before them when it has had none for long enough.
+local is_behind = {} -- by model
+for _, model in ipairs(models) do
+  is_behind[model] = redis.call('LLEN', ring_key('-interactive', model)) > 0
+    and redis.call('LLEN', ring_key('', model)) > 0
+  local since = redis.call('GET', turn_key(model))
+  if is_behind[model] and not since then
+    redis.call('SET', turn_key(model), now)
+  elseif is_behind[model] and now - tonumber(since) >= age_ms and has_room() then
+    local before = #leases
+    for _ = 1, MAX_AGED_STEPS do
+      if #leases > before or not walk('', model) then break end
+    end
+    redis.call('SET', turn_key(model), now)
+  elseif since and not is_behind[model] then
+    redis.call('DEL', turn_key(model))
+  end
+end
+
 for _, class in ipairs({'-interactive', ''}) do
   local is_walking = true
   misses = 0
   while is_walking and has_room() and misses < MAX_MISSES do
     is_walking = false
     for _, model in ipairs(models) do
+      local before = #leases
       if has_room() and walk(class, model) then is_walking = true end
+      if class == '' and is_behind[model] and #leases > before then
+        redis.call('SET', turn_key(model), now)
+      end
     end
   end
 end

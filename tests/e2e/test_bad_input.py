@@ -12,6 +12,11 @@ from tests.e2e.command import headrace, line, read, write
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+UNIQUE = {"name": "unique", "schema": {"type": "array", "uniqueItems": True}}
+UNIQUE_FUNCTION = {
+    "type": "function",
+    "function": {"name": "unique", "parameters": {"properties": {"a": UNIQUE["schema"]}}},
+}
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}
 USER = {"role": "user", "content": "hi"}
 
@@ -80,13 +85,18 @@ BAD: dict[str, tuple[dict[str, Any] | str | bytes, int, str | None, str | None]]
     "bias-key": (line("bias-key", logit_bias={"x": 1}), 400, None, None),
     "bias-id": (line("bias-id", logit_bias={"999999": 1}), 400, "invalid_value", "logit_bias"),
     "seed": (line("seed", seed=1.5), 400, "invalid_type", "seed"),
-    "format": (line("format", response_format={"type": "json_object"}), 400, None, None),
-    "logprobs": (line("logprobs", logprobs=True), 400, None, "logprobs"),
-    "required": (
-        line("required", tools=[FUNCTION], tool_choice="required"),
+    "format": (
+        line("format", response_format={"type": "json_schema", "json_schema": UNIQUE}),
         400,
         None,
-        "tool_choice",
+        "response_format",
+    ),
+    "echo": (line("echo", echo=True), 400, None, "echo"),
+    "required": (
+        line("required", tools=[FUNCTION, UNIQUE_FUNCTION], tool_choice="required"),
+        400,
+        "invalid_function_parameters",
+        "tools[1].function.parameters",
     ),
     "no-tools": (line("no-tools", tools=[]), 400, "empty_array", "tools"),
     "choice-alone": (line("choice-alone", tool_choice="auto"), 400, None, "tool_choice"),
@@ -94,7 +104,13 @@ BAD: dict[str, tuple[dict[str, Any] | str | bytes, int, str | None, str | None]]
     "min-p": (line("min-p", min_p=2), 400, "decimal_above_max_value", "min_p"),
     "repetition": (line("repetition", repetition_penalty=0), 400, None, "repetition_penalty"),
     "min-tokens": (line("min-tokens", min_tokens=9), 400, "invalid_value", "min_tokens"),
-    "guided": (line("guided", guided_json={"type": "object"}), 400, None, "guided_json"),
+    "guided": (line("guided", guided_regex="(?=a)b"), 400, "invalid_value", "guided_regex"),
+    "expensive": (
+        line("expensive", guided_json={"type": "integer", "multipleOf": 999_983}),
+        400,
+        "invalid_value",
+        "guided_json",
+    ),
     "template": (line("template", chat_template="{{ 1/0 }}"), 400, None, "chat_template"),
     "long": (line("long", "many words " * 9000), 400, "context_length_exceeded", "messages"),
     "big": (line("big", "x" * 2_000_000), 413, None, None),

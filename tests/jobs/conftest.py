@@ -13,6 +13,7 @@ from jobs.queue_settings import QueueSettings
 from jobs.redis_queue import RedisQueue
 from jobs.server import connect
 from jobs.upkeep import Upkeep
+from tests.jobs.endpoint import Endpoint, make_endpoint
 
 FAKE = "fakeredis"
 SERVERS = ("redis-server", "valkey")
@@ -102,3 +103,14 @@ def queue(redis: Redis, keys: Keys, settings: QueueSettings) -> RedisQueue:
 @pytest.fixture
 def upkeep(redis: Redis, keys: Keys, settings: QueueSettings) -> Upkeep:
     return Upkeep(redis, keys, settings)
+
+
+@pytest.fixture
+async def endpoint(tmp_path: Path) -> AsyncIterator[Endpoint]:
+    """The endpoint on the in-process server."""
+    client = fake_client()
+    one = make_endpoint(client, tmp_path)
+    yield one
+    await one.client.aclose()
+    one.control.thread.shutdown()
+    await client.aclose()

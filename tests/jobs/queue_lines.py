@@ -2,19 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from redis.asyncio import Redis
 
 from jobs.keys import Keys
-from jobs.queue import BatchSpec, Commit, FinishedRow, Lease, NewJob, OutboxEntry, Outcome
+from jobs.queue import BatchSpec, Commit, Failure, FinishedRow, Lease, NewJob, OutboxEntry, Outcome
 from jobs.redis_queue import RedisQueue
+from schemas.result import ResultRow
 
 MODEL = "demo"
 GROUP = "g"
 RELEASED_IDLE_MS = 86_400_000
 
 
-def job(idx: int, *, model: str = MODEL, cost: int = 10, body: bytes = b"{}") -> NewJob:
+def job(
+    idx: int, *, model: str = MODEL, cost: int = 10, body: bytes = b"{}", **more: Any
+) -> NewJob:
     return NewJob(
         idx=idx,
         custom_id=f"line-{idx}",
@@ -22,6 +26,7 @@ def job(idx: int, *, model: str = MODEL, cost: int = 10, body: bytes = b"{}") ->
         url="/v1/chat/completions",
         cost_tokens=cost,
         body=body,
+        **more,
     )
 
 
@@ -64,6 +69,12 @@ def commits(leases: Sequence[Lease], outcome: Outcome = Outcome.OK) -> list[Comm
     ]
 
 
+def failure(lease: Lease, cause: str = "internal_error") -> Failure:
+    """The worker failed on this job, not the request."""
+    row = ResultRow(idx=lease.idx, custom_id=lease.custom_id, status_code=500, error_code=cause)
+    return Failure(lease=lease, cause=cause, message="it broke", payload=row.encode())
+
+
 async def let_lapse(
     redis: Redis, keys: Keys, leases: Sequence[Lease], *, idle_ms: int = RELEASED_IDLE_MS
 ) -> None:
@@ -84,7 +95,20 @@ def is_fake(redis: Redis) -> bool:
 
 
 async def outbox(queue: RedisQueue, batch_id: str) -> list[OutboxEntry]:
-    return await queue.read_outbox(batch_id, 1_000_000)
+    """All rows of a batch, without taking them as a sink would."""
+    return await queue.read_outbox(batch_id, 1_000_000, after="0-0")
+
+
+async def empty_outbox(queue: RedisQueue, batch_id: str) -> list[OutboxEntry]:
+    """Take all rows of a batch away, as a sink does that has stored them."""
+    entries = await outbox(queue, batch_id)
+    await queue.delete_outbox(batch_id, [entry.entry_id for entry in entries])
+    return entries
+
+
+async def start(queue: RedisQueue, consumer: str, leases: Sequence[Lease]) -> None:
+    """The engine is about to run these."""
+    assert await queue.renew(consumer, leases, started=leases) == []
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ ALL_NAMES = """
 return {batch_key('B'), stream_key('B', 'M'), models_key('B'), bitmap_key('B'), outbox_key('B'),
   attempts_key('B'), cancels_key('B'), ring_key('', 'M'), ring_key('-interactive', 'M'),
   lane_key('', 'T', 'M'), lane_key('-interactive', 'T', 'M'), deficits_key('', 'M'),
-  deficits_key('-interactive', 'M'), reap_key('M'), alone_key('M'), BATCHES, ACTIVE, FINALIZING,
-  BROKEN, DEAD, STAT, BACKLOG, TENANTS, EPOCH}
+  deficits_key('-interactive', 'M'), reap_key('M'), alone_key('M'), later_key('M'),
+  turn_key('M'), deadlines_key('B'), shared_key('B'), kept_key('B'),
+  followers_key('B', 'H'), tokens_key('B', 3), submission_key('B', 3),
+  BATCHES, ACTIVE, FINALIZING, BROKEN, DEAD, STAT, BACKLOG, TENANTS, EPOCH}
 """
 
 
@@ -34,6 +36,14 @@ async def test_scripts_and_python_name_the_same_keys(redis: Redis) -> None:
         keys.deficits("M", is_interactive=True),
         keys.reap("M"),
         keys.alone("M"),
+        keys.later("M"),
+        keys.turn("M"),
+        keys.deadlines("B"),
+        keys.shared("B"),
+        keys.kept("B"),
+        keys.followers("B", "H"),
+        keys.tokens("B", 3),
+        keys.submission("B", 3),
         keys.batches,
         keys.active,
         keys.finalizing,

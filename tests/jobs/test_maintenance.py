@@ -9,23 +9,19 @@ from redis.asyncio import Redis
 from jobs.errors import StoreWriteError
 from jobs.keys import Keys
 from jobs.lock import RedisLock
-from jobs.maintenance import DrainBatch, Maintenance, MaintenanceSettings, RestoreBatch
-from jobs.queue import BatchState, OutcomeCounts
+from jobs.maintenance import DrainBatch, Maintenance, MaintenanceSettings
+from jobs.queue import BatchState
 from jobs.redis_queue import RedisQueue
 from jobs.upkeep import Upkeep
-from tests.jobs.queue_lines import MODEL, add_batch, commits, job, outbox, row, take
+from tests.jobs.queue_lines import MODEL, add_batch, commits, empty_outbox, job, outbox, row, take
 
-OFTEN = MaintenanceSettings(sweep_every_s=0.01, drain_every_s=0.01)
+OFTEN = MaintenanceSettings(sweep_every_s=0.01, drain_every_s=0.01, quiet_sweeps=2)
 
 
 def maintenance(
-    queue: RedisQueue,
-    upkeep: Upkeep,
-    *,
-    drain: DrainBatch | None = None,
-    restore: RestoreBatch | None = None,
+    queue: RedisQueue, upkeep: Upkeep, *, drain: DrainBatch | None = None
 ) -> Maintenance:
-    return Maintenance(queue, upkeep, drain=drain, restore=restore, settings=OFTEN)
+    return Maintenance(queue, upkeep, drain=drain, settings=OFTEN)
 
 
 @asynccontextmanager
@@ -75,11 +71,12 @@ async def test_batches_reach_their_end_without_worker_or_client(
     assert not await redis.exists(keys.lock("maintenance")), "the lock is given back"
 
 
+@pytest.mark.parametrize("sink", ["client", "endpoint://"])
 async def test_a_batch_with_a_client_is_left_to_its_client(
-    queue: RedisQueue, upkeep: Upkeep
+    queue: RedisQueue, upkeep: Upkeep, sink: str
 ) -> None:
     seen: list[tuple[str, str, int]] = []
-    await add_batch(queue, "b", [row(0)], sink="client")
+    await add_batch(queue, "b", [row(0)], sink=sink)
     work = maintenance(queue, upkeep, drain=await emptying(queue, seen))
     await work.sweep()
     await work.empty_outboxes()
@@ -107,8 +104,7 @@ async def test_a_sink_that_fails_keeps_its_rows_and_stops_nobody(
     async def drain(batch_id: str, sink: str) -> bool:
         if full and batch_id == "a":
             raise StoreWriteError("No space left on device")
-        entries = await outbox(queue, batch_id)
-        await queue.delete_outbox(batch_id, [entry.entry_id for entry in entries])
+        await empty_outbox(queue, batch_id)
         return True
 
     await add_batch(queue, "a", [row(0)], sink="/full")
@@ -139,28 +135,37 @@ async def test_one_process_at_a_time_does_the_work(
             assert second.gauges.backlog[MODEL].num_jobs == 1, "gauges need no lock"
 
 
-async def test_lost_jobs_are_restored_or_else_reported(
+async def test_lost_jobs_are_reported(
     redis: Redis, queue: RedisQueue, upkeep: Upkeep, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def restore(batch_id: str) -> bool:
-        if batch_id != "known":
-            return False
-        await queue.reconcile(batch_id, total=2, counts=OutcomeCounts(), missing=[job(0), job(1)])
-        return True
-
-    for batch_id in ("known", "unknown"):
-        await add_batch(queue, batch_id, [job(0), job(1)], sink="redis")
-        await take(queue)
-        for entry_id, _ in await redis.xrange(queue.keys.stream(batch_id, MODEL)):
-            await redis.xdel(queue.keys.stream(batch_id, MODEL), entry_id)
-    work = maintenance(queue, upkeep, restore=restore)
+    await add_batch(queue, "b", [job(0), job(1)], sink="redis")
+    await take(queue)
+    for entry_id, _ in await redis.xrange(queue.keys.stream("b", MODEL)):
+        await redis.xdel(queue.keys.stream("b", MODEL), entry_id)
+    work = maintenance(queue, upkeep)
     await work.sweep()
-    assert (await queue.status("unknown")).state is BatchState.IN_PROGRESS, "once is no proof"
+    assert (await queue.status("b")).state is BatchState.IN_PROGRESS, "once is no proof"
     await work.sweep()
-    assert (await queue.status("unknown")).state is BatchState.FINALIZING
-    assert (await queue.status("unknown")).num_err == 2
-    assert [lease.batch_id for lease in await take(queue)] == ["known", "known"]
+    assert (await queue.status("b")).state is BatchState.FINALIZING
+    assert (await queue.status("b")).num_err == 2
     assert caplog.text.count("lost jobs") == 1
+
+
+async def test_lost_jobs_are_not_reported_while_rows_wait_for_their_sink(
+    redis: Redis, queue: RedisQueue, upkeep: Upkeep
+) -> None:
+    """The batch's owner can put lines back only when its files hold every row."""
+    await add_batch(queue, "b", [row(0), job(1)], sink="client")
+    for entry_id, _ in await redis.xrange(queue.keys.stream("b", MODEL)):
+        await redis.xdel(queue.keys.stream("b", MODEL), entry_id)
+    work = maintenance(queue, upkeep)
+    for _ in range(4):
+        await work.sweep()
+    assert (await queue.status("b")).state is BatchState.IN_PROGRESS
+    entries = await outbox(queue, "b")
+    await queue.delete_outbox("b", [entry.entry_id for entry in entries])
+    await work.sweep()
+    assert (await queue.status("b")).state is BatchState.FINALIZING
 
 
 async def test_a_broken_batch_is_repaired_in_a_sweep(
@@ -204,3 +209,6 @@ async def test_gauges_tell_backlog_and_counters(queue: RedisQueue, upkeep: Upkee
     await work.refresh_gauges()
     assert work.gauges.backlog[MODEL].num_jobs == 0
     assert work.gauges.counters["gone"] == 1
+    await queue._calls.command(lambda redis: redis.xadd(queue.keys.dead, {"b": "b"}))
+    await work.refresh_gauges()
+    assert work.gauges.num_dead_letters == 1

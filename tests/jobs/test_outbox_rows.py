@@ -41,6 +41,17 @@ def test_the_queue_has_the_last_word_on_which_line_it_is() -> None:
     assert (row.idx, row.custom_id, row.content) == (4, "request-4", "answer 9")
 
 
+def test_the_queue_says_what_came_before_and_whose_answer_it_is() -> None:
+    told = replace(ENTRY, attempts_json='[{"attempt":1}]', deduped_from=2)
+    row = entry_to_row(replace(told, payload=make_row(2).encode()))
+    assert (row.idx, row.custom_id, row.content) == (4, "request-4", "answer 2")
+    assert (row.attempts_json, row.deduped_from) == ('[{"attempt":1}]', 2)
+    unanswered = entry_to_row(replace(told, outcome=Outcome.EXPIRED, payload=b""))
+    assert unanswered.attempts_json == '[{"attempt":1}]'
+    kept = make_row(4, attempt=2, deduped_from=1, attempts_json="[]")
+    assert entry_to_row(replace(ENTRY, payload=kept.encode())) == kept, "a row of an earlier run"
+
+
 @pytest.mark.parametrize(
     "payload", [b"{", b"\xff\n\xff", b'{"idx": 4, "new": 1}', b'{"idx":4}\n\xff']
 )

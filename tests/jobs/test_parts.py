@@ -4,7 +4,7 @@ import pytest
 
 from jobs.errors import StoreDamagedError
 from jobs.parts import Part, decode_part, describe_part, encode_part, read_part
-from jobs.result_table import rows_to_table, table_to_rows
+from jobs.result_table import ADDED_COLUMNS, RESULT_SCHEMA, rows_to_table, table_to_rows
 from tests.jobs.builders import make_row
 
 ROWS = [make_row(idx) for idx in (7, 3, 5)]
@@ -52,6 +52,21 @@ def test_every_harm_to_a_part_is_seen(part: Part, tmp_path: Path, harm: str) -> 
         read_part(tmp_path, part)
     assert str(path) in str(caught.value)
     assert caught.value.path == path
+
+
+def test_a_part_of_an_earlier_version_lacks_only_what_was_added(tmp_path: Path) -> None:
+    table = rows_to_table(ROWS).drop_columns(list(ADDED_COLUMNS))
+    data = encode_part(table, "batch_a")
+    (tmp_path / "part-1.parquet").write_bytes(data)
+    part = describe_part("part-1.parquet", table, data)
+    assert table_to_rows(read_part(tmp_path, part)) == ROWS
+    assert read_part(tmp_path, part, ["idx", *ADDED_COLUMNS]).column_names == [
+        "idx",
+        *ADDED_COLUMNS,
+    ]
+    adopted = decode_part(tmp_path / "part-1.parquet", "batch_a")
+    assert adopted is not None
+    assert adopted.schema.equals(RESULT_SCHEMA)
 
 
 def test_a_foreign_parquet_file_is_no_part(tmp_path: Path) -> None:

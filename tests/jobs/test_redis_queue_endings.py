@@ -25,6 +25,7 @@ from tests.jobs.queue_lines import (
     add_batch,
     check_invariants,
     commits,
+    empty_outbox,
     is_fake,
     job,
     let_lapse,
@@ -35,6 +36,11 @@ from tests.jobs.queue_lines import (
 )
 
 PAST_MS = 1_000_000_000_000
+
+
+def limited(redis: Redis, keys: Keys, **limits: int) -> RedisQueue:
+    """A queue with small bounds."""
+    return RedisQueue(redis, keys, QueueSettings(**limits))
 
 
 async def expire(redis: Redis, queue: RedisQueue, batch_id: str) -> None:
@@ -143,7 +149,7 @@ async def test_a_cancelled_line_of_a_dead_worker_is_not_run_again(
 
 
 async def test_a_full_queue_takes_nothing_until_there_is_room(redis: Redis, keys: Keys) -> None:
-    queue = RedisQueue(redis, keys, QueueSettings(max_depth=5, reap_every_ms=1))
+    queue = limited(redis, keys, max_depth=5, reap_every_ms=1)
     await queue.create_batch(BatchSpec(batch_id="b1"))
     await queue.create_batch(BatchSpec(batch_id="b2"))
     assert (await queue.enqueue("b1", 0, [job(k) for k in range(4)], is_final=False)).accepted
@@ -158,7 +164,7 @@ async def test_a_full_queue_takes_nothing_until_there_is_room(redis: Redis, keys
 
 
 async def test_a_queue_is_full_by_bytes_too(redis: Redis, keys: Keys) -> None:
-    queue = RedisQueue(redis, keys, QueueSettings(max_bytes=1000))
+    queue = limited(redis, keys, max_bytes=1000)
     await queue.create_batch(BatchSpec(batch_id="b"))
     assert (await queue.enqueue("b", 0, [job(0, body=b"x" * 900)], is_final=False)).accepted
     assert (await queue.enqueue("b", 1, [job(1, body=b"x" * 200)], is_final=False)).is_full
@@ -167,15 +173,14 @@ async def test_a_queue_is_full_by_bytes_too(redis: Redis, keys: Keys) -> None:
 
 
 async def test_a_producer_of_bad_lines_waits_for_its_sink(redis: Redis, keys: Keys) -> None:
-    queue = RedisQueue(redis, keys, QueueSettings(max_outbox=3))
+    queue = limited(redis, keys, max_outbox=3)
     await queue.create_batch(BatchSpec(batch_id="b"))
     await queue.create_batch(BatchSpec(batch_id="kept", sink="redis"))
     rows = [row(k) for k in range(3)]
     assert (await queue.enqueue("b", 0, rows, is_final=False)).accepted
     assert (await queue.enqueue("b", 3, [row(3)], is_final=False)).is_full
     assert (await queue.enqueue("b", 3, [job(3)], is_final=False)).accepted
-    entries = await outbox(queue, "b")
-    await queue.delete_outbox("b", [entry.entry_id for entry in entries])
+    await empty_outbox(queue, "b")
     assert (await queue.enqueue("b", 4, [row(k) for k in range(4, 9)], is_final=True)).accepted, (
         "a chunk beyond the bound still gets through an empty outbox"
     )
@@ -185,7 +190,7 @@ async def test_a_producer_of_bad_lines_waits_for_its_sink(redis: Redis, keys: Ke
 
 
 async def test_a_batch_whose_sink_lags_gets_no_workers(redis: Redis, keys: Keys) -> None:
-    queue = RedisQueue(redis, keys, QueueSettings(max_outbox=2, reap_every_ms=1))
+    queue = limited(redis, keys, max_outbox=2, reap_every_ms=1)
     await add_batch(queue, "slow", [job(k) for k in range(6)])
     await add_batch(queue, "fast", [job(k) for k in range(6)], tenant="other", sink="redis")
     first = await take(queue, max_jobs=12)
@@ -195,8 +200,7 @@ async def test_a_batch_whose_sink_lags_gets_no_workers(redis: Redis, keys: Keys)
     await asyncio.sleep(0.002)
     again = [lease for _ in range(4) for lease in await take(queue, "other")]
     assert {lease.batch_id for lease in again} == {"fast"}
-    entries = await outbox(queue, "slow")
-    await queue.delete_outbox("slow", [entry.entry_id for entry in entries])
+    await empty_outbox(queue, "slow")
     await asyncio.sleep(0.005)
     assert {lease.batch_id for lease in await take(queue, "other")} == {"slow"}
 
@@ -204,15 +208,14 @@ async def test_a_batch_whose_sink_lags_gets_no_workers(redis: Redis, keys: Keys)
 async def test_waiting_jobs_of_a_batch_whose_sink_lags_stay_where_they_are(
     redis: Redis, keys: Keys
 ) -> None:
-    queue = RedisQueue(redis, keys, QueueSettings(max_outbox=2))
+    queue = limited(redis, keys, max_outbox=2)
     await add_batch(queue, "slow", [row(0), row(1), job(2)])
     await add_batch(queue, "cancelled", [row(0), row(1), job(2)])
     await queue.cancel("cancelled")
     assert await take(queue) == []
     assert (await queue.status("cancelled")).num_cancelled == 0
     for batch_id in ("slow", "cancelled"):
-        entries = await outbox(queue, batch_id)
-        await queue.delete_outbox(batch_id, [entry.entry_id for entry in entries])
+        await empty_outbox(queue, batch_id)
     assert [(lease.batch_id, lease.idx) for lease in await take(queue)] == [("slow", 2)]
     assert (await queue.status("cancelled")).num_cancelled == 1
 
@@ -220,7 +223,7 @@ async def test_waiting_jobs_of_a_batch_whose_sink_lags_stay_where_they_are(
 async def test_waiting_for_a_sink_writes_nothing(redis: Redis, keys: Keys) -> None:
     if is_fake(redis):
         pytest.skip("fakeredis does not count changes")
-    queue = RedisQueue(redis, keys, QueueSettings(max_outbox=1))
+    queue = limited(redis, keys, max_outbox=1)
     await add_batch(queue, "b", [row(0), job(1)])
     await take(queue)
     before = (await redis.info("persistence"))["rdb_changes_since_last_save"]
@@ -230,7 +233,7 @@ async def test_waiting_for_a_sink_writes_nothing(redis: Redis, keys: Keys) -> No
 
 
 async def test_a_batch_behind_many_whose_sinks_lag_is_reached(redis: Redis, keys: Keys) -> None:
-    queue = RedisQueue(redis, keys, QueueSettings(max_outbox=1))
+    queue = limited(redis, keys, max_outbox=1)
     for k in range(40):
         await add_batch(queue, f"slow-{k}", [row(0), job(1)], tenant=f"t{k % 3}")
     await add_batch(queue, "fast", [job(0)], tenant="t0")
@@ -241,7 +244,7 @@ async def test_a_batch_behind_many_whose_sinks_lag_is_reached(redis: Redis, keys
 async def test_a_lagging_sink_does_not_make_the_leases_of_others_small(
     redis: Redis, keys: Keys
 ) -> None:
-    queue = RedisQueue(redis, keys, QueueSettings(max_outbox=1, burst=2, quantum_tokens=20))
+    queue = limited(redis, keys, max_outbox=1, burst=2, quantum_tokens=20)
     await add_batch(queue, "slow", [row(0), job(1)], tenant="a")
     await add_batch(queue, "fast", [job(k) for k in range(30)], tenant="b")
     assert len(await take(queue, max_jobs=30)) == 30
@@ -291,8 +294,7 @@ async def test_lost_jobs_are_put_back_from_the_input(redis: Redis, queue: RedisQ
     busy = await queue.reconcile("b", total=20, counts=counts, missing=missing)
     assert (busy.result, busy.count) == (ReconcileResult.BUSY, 12), "rows are on their way"
 
-    entries = await outbox(queue, "b")
-    await queue.delete_outbox("b", [entry.entry_id for entry in entries])
+    await empty_outbox(queue, "b")
     done = await queue.reconcile("b", total=20, counts=counts, missing=missing)
     assert (done.result, done.count) == (ReconcileResult.REQUEUED, 8)
     await redis.xgroup_create(queue.keys.stream("b", MODEL), "g", "0")
@@ -309,8 +311,7 @@ async def test_counters_that_drifted_are_taken_from_the_files(
     await add_batch(queue, "b", [job(k) for k in range(3)])
     await queue.commit("worker-a", commits(await take(queue)))
     await redis.hset(queue.keys.batch("b"), mapping={"ok": 2, "state": "in_progress"})
-    entries = await outbox(queue, "b")
-    await queue.delete_outbox("b", [entry.entry_id for entry in entries])
+    await empty_outbox(queue, "b")
     reply = await queue.reconcile("b", total=3, counts=OutcomeCounts(num_ok=3), missing=[])
     assert reply.result is ReconcileResult.DONE
     assert (await queue.status("b")).num_ok == 3

@@ -1,6 +1,8 @@
 """Whose jobs come first, and how much of them."""
 
+import time
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from redis.asyncio import Redis
@@ -8,8 +10,10 @@ from redis.asyncio import Redis
 from jobs.keys import Keys
 from jobs.queue import BatchSpec, Lease
 from jobs.queue_settings import QueueSettings
+from jobs.redis_calls import RedisCalls
 from jobs.redis_queue import RedisQueue
-from tests.jobs.queue_lines import add_batch, commits, job, take
+from jobs.wire import item_arguments, spec_fields
+from tests.jobs.queue_lines import add_batch, commits, is_fake, job, take
 
 
 @pytest.fixture
@@ -133,3 +137,83 @@ async def test_lanes_and_rings_are_empty_when_nothing_waits(
     assert await take(queue) == []
     left = {key.decode() for key in await redis.keys("*")}
     assert not [key for key in left if ":ring" in key or ":lane" in key or ":deficit" in key]
+
+
+async def test_a_batch_that_had_no_turn_for_long_gets_one_whatever_it_owes(
+    redis: Redis, keys: Keys, queue: RedisQueue
+) -> None:
+    """Low priority behind a flood of high priority, and in debt for a huge job."""
+    await add_batch(queue, "low", [job(k, cost=50_000) for k in range(20)], priority="low")
+    await add_batch(queue, "high", [job(k) for k in range(300)], priority="high")
+    first = [lease.batch_id for lease in await take(queue, max_jobs=1)]
+    later = await drain(queue, 60)
+    assert (first + [lease.batch_id for lease in later]).count("low") == 1
+    aged_ms = int((await redis.time())[0]) * 1000 - queue.settings.age_ms
+    await redis.hset(keys.batch("low"), "turn:demo", aged_ms)
+    assert "low" in [lease.batch_id for lease in await drain(queue, 30)]
+    assert [lease.batch_id for lease in await drain(queue, 60)].count("low") == 0, "one turn"
+
+
+async def test_bulk_behind_an_endless_chat_is_never_starved(redis: Redis, keys: Keys) -> None:
+    queue = RedisQueue(redis, keys, QueueSettings(burst=4, quantum_tokens=400, age_ms=50))
+    await add_batch(queue, "bulk", [job(k) for k in range(100)], priority="low", tenant="t")
+    await queue.create_batch(BatchSpec(batch_id="chat", priority="interactive", sink="redis"))
+    position = 0
+    turns: list[float] = []
+    started = time.monotonic()
+    while time.monotonic() - started < 0.6:
+        await queue.enqueue("chat", position, [job(position + k) for k in range(8)], is_final=False)
+        position += 8
+        leases = await take(queue, max_jobs=6)
+        turns += [time.monotonic() - started for each in leases if each.batch_id == "bulk"][:1]
+        assert any(lease.batch_id == "chat" for lease in leases), "interactive jobs wait for bulk"
+        await queue.commit("worker-a", commits(leases))
+    assert 3 <= len(turns) <= 12, "a turn every 50 ms or so"
+    assert all(later - earlier < 0.3 for earlier, later in pairwise(turns))
+
+
+@pytest.mark.slow
+async def test_a_small_batch_behind_a_very_long_one_starts_at_once(
+    redis: Redis, keys: Keys
+) -> None:
+    if is_fake(redis):
+        pytest.skip("the in-process server takes long for so many jobs")
+    num_lines = 50_000
+    queue = RedisQueue(redis, keys, QueueSettings())
+    await queue.create_batch(BatchSpec(batch_id="big"))
+    for first in range(0, num_lines, 5_000):
+        items = [job(k, cost=300) for k in range(first, first + 5_000)]
+        await queue.enqueue("big", first, items, is_final=first + 5_000 == num_lines)
+    await drain(queue, 256, per_take=256)
+    await add_batch(queue, "small", [job(k, cost=300) for k in range(20)])
+    started = time.monotonic()
+    done = await drain(queue, 128, per_take=64)
+    assert Counter(lease.batch_id for lease in done)["small"] == 20
+    assert time.monotonic() - started < 2.0
+
+
+@pytest.mark.slow
+async def test_ten_thousand_tiny_batches_of_one_tenant_starve_nobody(
+    redis: Redis, keys: Keys
+) -> None:
+    if is_fake(redis):
+        pytest.skip("the in-process server takes long for so many batches")
+    queue = RedisQueue(redis, keys, QueueSettings(burst=4, quantum_tokens=400))
+    calls = RedisCalls(redis, keys)
+    names = [f"tiny-{k}" for k in range(10_000)]
+    for first in range(0, len(names), 1_000):
+        some = names[first : first + 1_000]
+        fields = [spec_fields(BatchSpec(batch_id=name, tenant="flood")) for name in some]
+        await calls.scripts(
+            "create",
+            [(name, "epoch", *each) for name, each in zip(some, fields, strict=True)],
+        )
+        item = item_arguments([job(0)])
+        await calls.scripts("enqueue", [(name, 0, 1, 10**6, 10**9, 10**6, *item) for name in some])
+    await add_batch(queue, "one", [job(k) for k in range(100)], tenant="quiet")
+    started = time.monotonic()
+    done = await drain(queue, 200, per_take=16)
+    took_s = time.monotonic() - started
+    shares = Counter(lease.batch_id == "one" for lease in done)
+    assert 80 <= shares[True] <= 100, "half of the work is the quiet tenant's"
+    assert took_s < 2.0, "the flood makes every TAKE slow"

@@ -1,7 +1,6 @@
 """What happens to jobs when workers die, stall, come back, or give up."""
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 from redis.asyncio import Redis
@@ -20,12 +19,9 @@ from tests.jobs.queue_lines import (
     job,
     let_lapse,
     outbox,
+    start,
     take,
 )
-
-
-async def start(queue: RedisQueue, consumer: str, leases: Sequence[Lease]) -> None:
-    assert await queue.renew(consumer, leases, started=leases) == []
 
 
 async def crash(

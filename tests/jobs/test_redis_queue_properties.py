@@ -1,7 +1,8 @@
 """Any interleaving of producers, workers, crashes, zombies and cancels keeps the invariants:
 
 I1 each line gets at most one row; I2 each line has a row or exactly one job; I3 the counters count
-the rows; I4 nobody but the owner of a lease changes anything.
+the rows; I4 nobody but the owner of a lease changes anything; of the jobs with the same answer one
+is computed at a time, and the others get its result.
 """
 
 import asyncio
@@ -18,14 +19,24 @@ from redis.asyncio import Redis
 
 from jobs.embedded_server import EmbeddedServer
 from jobs.keys import Keys
-from jobs.queue import BatchSpec, BatchState, CommitReply, Lease, LeaseLoss, Outcome, Release
+from jobs.queue import (
+    BatchSpec,
+    BatchState,
+    CommitReply,
+    FinishedRow,
+    Lease,
+    LeaseLoss,
+    NewJob,
+    Outcome,
+    Release,
+)
 from jobs.queue_settings import QueueSettings
 from jobs.redis_queue import RedisQueue
 from jobs.server import connect
 from jobs.upkeep import Upkeep
 from schemas.result import ResultRow
 from tests.jobs.conftest import FAKE, REAL, fake_client, start_once
-from tests.jobs.queue_lines import Snapshot, commits, job, let_lapse, row, snapshot
+from tests.jobs.queue_lines import Snapshot, commits, failure, job, let_lapse, row, snapshot
 
 MODELS = ("m0", "m1")
 BATCHES = ("b0", "b1")
@@ -41,10 +52,23 @@ SETTINGS = QueueSettings(
     max_depth=60,
     max_outbox=15,
     producer_timeout_ms=1,
+    first_retry_ms=1,
+    longest_retry_ms=1,
+    age_ms=20,
 )
 
 T = TypeVar("T")
 Key = tuple[str, int]
+
+
+def line(idx: int, kind: str) -> NewJob | FinishedRow:
+    """A finished row, a job for a model, or one that has the answer of its twins."""
+    cost = 1 + 7 * idx % 30
+    if kind == "row":
+        return row(idx)
+    if kind == "twin":
+        return job(idx, model="m0", cost=cost, answer_hash="same")
+    return job(idx, model=kind, cost=cost)
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -60,6 +84,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.held: list[tuple[str, Lease]] = []
         self.current: dict[Key, Lease] = {}
         self.starts: Counter[Key] = Counter()
+        self.survived: Counter[Key] = Counter()
         self.started_leases: set[tuple[Key, int]] = set()
         self.rows: dict[Key, Outcome] = {}
         self.cancelled: set[Key] = set()
@@ -69,7 +94,7 @@ class QueueMachine(RuleBasedStateMachine):
         for batch_id in BATCHES:
             spec = BatchSpec(batch_id=batch_id, tenant=f"tenant-of-{batch_id}")
             assert self.run(self.queue.create_batch(spec))
-            self.enqueue(batch_id, ["m0"] * 4 + ["m1"] * 2 + ["row"], False, 0)
+            self.enqueue(batch_id, ["m0"] * 4 + ["m1"] * 2 + ["twin"] * 3 + ["row"], False, 0)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
@@ -83,6 +108,9 @@ class QueueMachine(RuleBasedStateMachine):
                 assert key not in self.rows, "a line has two rows"
                 self.rows[key] = entry.outcome
                 self.current.pop(key, None)
+                if entry.deduped_from is not None:
+                    assert entry.payload == f"result {entry.deduped_from}".encode()
+                    assert entry.deduped_from != entry.idx
                 if entry.payload and b"max_deliveries" in entry.payload:
                     assert self.starts[key] == MAX_ATTEMPTS
                     assert ResultRow.decode(entry.payload).attempt == MAX_ATTEMPTS
@@ -97,17 +125,14 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(
         batch_id=BATCH,
-        kinds=st.lists(st.sampled_from(["row", *MODELS]), max_size=8),
+        kinds=st.lists(st.sampled_from(["row", "twin", *MODELS]), max_size=8),
         is_final=ONE_IN_FOUR,
         goes_back=st.integers(0, 3),
     )
     def enqueue(self, batch_id: str, kinds: list[str], is_final: bool, goes_back: int) -> None:
         at = self.num_lines[batch_id]
         start = max(0, at - goes_back)
-        lines = [
-            row(start + k) if kind == "row" else job(start + k, model=kind, cost=1 + 7 * k % 30)
-            for k, kind in enumerate(kinds)
-        ]
+        lines = [line(start + k, kind) for k, kind in enumerate(kinds)]
         reply = self.run(self.queue.enqueue(batch_id, start, lines, is_final=is_final))
         if batch_id in self.closed:
             assert reply.position == at
@@ -141,11 +166,14 @@ class QueueMachine(RuleBasedStateMachine):
             assert lease.attempt == self.starts[lease.key] + 1
             if lease.is_last_attempt:
                 assert (len(leases), in_flight) == (1, 0), "a last attempt does not run alone"
-            assert lease.is_last_attempt == (lease.attempt == MAX_ATTEMPTS)
+            is_suspect = self.starts[lease.key] > self.survived[lease.key]
+            assert lease.is_last_attempt == (is_suspect and lease.attempt == MAX_ATTEMPTS)
             before = self.current.get(lease.key)
             assert before is None or before.fence < lease.fence
             self.current[lease.key] = lease
             self.held.append((worker, lease))
+        shared = Counter((key[0], each.answer_hash) for key, each in self.current.items())
+        assert all(count == 1 for (_, hash_), count in shared.items() if hash_ is not None)
 
     @rule(data=st.data(), outcome=st.sampled_from([Outcome.OK, Outcome.ERR, Outcome.CANCELLED]))
     def commit(self, data: st.DataObject, outcome: Outcome) -> None:
@@ -158,6 +186,27 @@ class QueueMachine(RuleBasedStateMachine):
         assert reply is not CommitReply.DUP
         self.absorb()
         assert not owns or self.rows[lease.key] is outcome
+
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        """The worker survives what it could not compute."""
+        if (picked := self.pick(data)) is None:
+            return
+        worker, lease = picked
+        owns = self.owns(lease)
+        reply = self.run(self.queue.retry(worker, failure(lease)))
+        assert (reply in (CommitReply.GONE, CommitReply.FENCED)) != owns
+        self.absorb()
+        if not owns:
+            return
+        if (lease.key, lease.fence) not in self.started_leases:
+            self.starts[lease.key] += 1
+        if reply is CommitReply.LATER:
+            del self.current[lease.key]
+            self.survived[lease.key] += 1
+            assert self.starts[lease.key] < MAX_ATTEMPTS
+        else:
+            assert lease.key in self.rows
 
     @rule(data=st.data(), is_started=st.booleans())
     def renew(self, data: st.DataObject, is_started: bool) -> None:
@@ -276,6 +325,7 @@ class QueueMachine(RuleBasedStateMachine):
             )
             self.run(self.queue.commit("last", commits(leases)))
             self.absorb()
+            time.sleep(0.001)
             states = {self.run(self.queue.finish(batch_id)) for batch_id in BATCHES}
             if all(state.is_final for state in states):
                 break

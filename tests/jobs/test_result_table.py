@@ -11,7 +11,7 @@ reasoning string, tool_calls list<item: struct<id: string, name: string, argumen
 tool_arguments_valid bool, error_code string, error_message string, prompt_tokens int32,
 cached_tokens int32, completion_tokens int32, reasoning_tokens int32, attempt int16, worker string,
 fingerprint string, queue_s float, ttft_s float, e2e_s float, request_hash string,
-deduped_from int64, response_json string
+deduped_from int64, response_json string, attempts_json string
 """
 
 

@@ -81,6 +81,35 @@ async def test_trouble_and_its_end_are_said_once(caplog: pytest.LogCaptureFixtur
     assert "refused" in caplog.text
 
 
+async def test_what_goes_well_meanwhile_does_not_end_the_trouble(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server without memory is read from, but not written to: that is one trouble, said once."""
+    caplog.set_level(logging.INFO)
+    retrying = Retrying()
+    reads: list[str] = []
+
+    async def read_meanwhile(_seconds: float) -> None:
+        assert retrying.is_waiting
+        reads.append(await retrying.call(failing()))
+
+    monkeypatch.setattr(asyncio, "sleep", read_meanwhile)
+    await retrying.call(failing(*[OutOfMemoryError("OOM command not allowed")] * 5))
+    assert reads == ["done"] * 5
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_a_wait_that_is_given_up_is_not_called_a_success(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    retrying = Retrying()
+    with pytest.raises(ResponseError):
+        await retrying.call(failing(RedisConnectionError(), ResponseError("WRONGTYPE")))
+    assert not retrying.is_waiting
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
 async def test_pauses_grow_to_a_bound(no_pauses: list[float]) -> None:
     await Retrying().call(failing(*[RedisConnectionError()] * 30))
     assert no_pauses[0] <= 0.02

@@ -14,6 +14,7 @@ from tests.jobs.queue_lines import (
     add_batch,
     check_invariants,
     commits,
+    empty_outbox,
     is_fake,
     job,
     let_lapse,
@@ -21,6 +22,12 @@ from tests.jobs.queue_lines import (
     row,
     take,
 )
+
+
+@pytest.fixture
+def impatient(redis: Redis, keys: Keys) -> Upkeep:
+    """Takes a producer for dead after a millisecond."""
+    return Upkeep(redis, keys, QueueSettings(producer_timeout_ms=1))
 
 
 async def sweep_until_idle(upkeep: Upkeep, batch_id: str) -> BatchState | None:
@@ -75,13 +82,12 @@ async def test_a_sweep_leaves_running_work_alone(
 
 
 async def test_a_producer_that_died_does_not_keep_a_cancelled_batch_open(
-    redis: Redis, keys: Keys, queue: RedisQueue, upkeep: Upkeep
+    queue: RedisQueue, upkeep: Upkeep, impatient: Upkeep
 ) -> None:
     await queue.create_batch(BatchSpec(batch_id="b"))
     await queue.enqueue("b", 0, [job(0), job(1)], is_final=False)
     await queue.cancel("b")
     assert await sweep_until_idle(upkeep, "b") is BatchState.CANCELLING, "it may still send lines"
-    impatient = Upkeep(redis, keys, QueueSettings(producer_timeout_ms=1))
     await asyncio.sleep(0.003)
     assert await sweep_until_idle(impatient, "b") is BatchState.FINALIZING
     status = await queue.status("b")
@@ -89,12 +95,9 @@ async def test_a_producer_that_died_does_not_keep_a_cancelled_batch_open(
     assert (await queue.enqueue("b", 2, [job(2)], is_final=True)).state == "finalizing"
 
 
-async def test_a_running_batch_waits_for_its_producer(
-    redis: Redis, keys: Keys, queue: RedisQueue
-) -> None:
+async def test_a_running_batch_waits_for_its_producer(queue: RedisQueue, impatient: Upkeep) -> None:
     await queue.create_batch(BatchSpec(batch_id="b"))
     await queue.enqueue("b", 0, [row(0)], is_final=False)
-    impatient = Upkeep(redis, keys, QueueSettings(producer_timeout_ms=1))
     await asyncio.sleep(0.003)
     assert await sweep_until_idle(impatient, "b") is BatchState.IN_PROGRESS
     assert (await queue.enqueue("b", 1, [row(1)], is_final=True)).accepted
@@ -106,8 +109,7 @@ async def test_a_sweep_stops_at_a_full_outbox(redis: Redis, keys: Keys) -> None:
     await add_batch(queue, "b", [row(k) for k in range(10)] + [job(k) for k in range(10, 20)])
     await queue.cancel("b")
     assert await sweep_until_idle(upkeep, "b") is BatchState.CANCELLING
-    entries = await outbox(queue, "b")
-    await queue.delete_outbox("b", [entry.entry_id for entry in entries])
+    await empty_outbox(queue, "b")
     assert await sweep_until_idle(upkeep, "b") is BatchState.FINALIZING
 
 

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from jobs.errors import QueueError
@@ -14,7 +16,7 @@ def test_bits_are_in_redis_order() -> None:
 
 
 def test_every_item_has_the_same_number_of_arguments() -> None:
-    assert len(item_arguments([job(0), row(1)])) == 12
+    assert len(item_arguments([job(0), row(1)])) == 16
     assert item_arguments([row(3, Outcome.OK)])[:4] == [3, "=line-3", "", "ok"]
 
 
@@ -30,6 +32,15 @@ def test_an_absent_batch_has_no_status() -> None:
 def outbox_fields(**more: str) -> dict[bytes, bytes]:
     fields = {"i": "4", "c": "=x", "s": "err", "w": "", "a": "2", "r": "", **more}
     return {name.encode(): value.encode() for name, value in fields.items()}
+
+
+def test_what_came_before_is_a_json_list() -> None:
+    history = '{"attempt":1},{"attempt":2}'
+    entry = decode_outbox_entry(b"1-0", outbox_fields(h=history, d="3", r="x"))
+    assert json.loads(entry.attempts_json or "") == [{"attempt": 1}, {"attempt": 2}]
+    assert entry.deduped_from == 3
+    plain = decode_outbox_entry(b"1-0", outbox_fields(r="x"))
+    assert (plain.attempts_json, plain.deduped_from) == (None, None)
 
 
 @pytest.mark.parametrize("code", ["max_deliveries_exceeded", "job_lost"])

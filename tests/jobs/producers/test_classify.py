@@ -41,6 +41,40 @@ def test_a_good_line_becomes_a_job() -> None:
     assert job.cost_tokens == -(-len(read.prompt) // 3) + 20
 
 
+SHARING = LineClassifier(settings=LineSettings(shares_answers=True, job_ttl_ms=1500))
+
+
+def hash_of(number: int, **body: Any) -> str | None:
+    read = SHARING.read(line(make_line(number, body=body)))
+    assert isinstance(read, ReadLine)
+    job = SHARING.to_job(0, read)
+    assert job.ttl_ms == 1500
+    return job.answer_hash
+
+
+def test_requests_whose_answer_is_determined_share_a_hash() -> None:
+    same = {"messages": [{"role": "user", "content": "same"}]}
+    greedy = hash_of(100, **same, temperature=0)
+    assert greedy is not None
+    assert greedy == hash_of(101, temperature=0, **same), "whatever its order of keys"
+    assert greedy != hash_of(102, **same, temperature=0, max_tokens=3)
+    assert hash_of(103, **same, seed=0) == hash_of(104, **same, seed=0) != greedy
+    assert hash_of(105, **same, seed=1) != hash_of(106, **same, seed=2)
+
+
+@pytest.mark.parametrize("body", [{}, {"temperature": 0.7}, {"top_p": 0.5}, {"seed": None}])
+def test_what_is_left_to_chance_is_computed_for_each(body: dict[str, Any]) -> None:
+    number = 200 + sum(map(ord, json.dumps(body)))
+    assert hash_of(number, **body) is None
+
+
+def test_without_being_told_no_job_shares_or_hurries() -> None:
+    read = LineClassifier().read(line(make_line(1, body={"temperature": 0})))
+    assert isinstance(read, ReadLine)
+    job = LineClassifier().to_job(0, read)
+    assert (job.answer_hash, job.ttl_ms) == (None, None)
+
+
 BAD_LINES: list[tuple[bytes, str]] = [
     (b"not json", "invalid_json_line"),
     (b"[1]", "invalid_type"),
@@ -81,7 +115,7 @@ def test_a_line_without_a_usable_custom_id_is_named_by_its_number(data: bytes, c
         ({"body": {"temperature": 99}}, False),
         ({"body": {"messages": []}}, False),
         ({"body": {"surprise": 1}}, False),
-        ({"body": {"logprobs": True}}, False),
+        ({"body": {"echo": True}}, False),
     ],
 )
 def test_a_refused_line_keeps_its_custom_id(changes: dict[str, Any], is_bad_line: bool) -> None:
@@ -146,5 +180,18 @@ def test_what_the_prompt_is_does_not_depend_on_who_serves() -> None:
     """The order of the fan-out must survive a restart with other settings."""
     read = LineClassifier().read(line(make_line(1)))
     refused = refuse(make_line(1), LineClassifier(served_models=[]))
-    unsupported = refuse(make_line(1, body={"logprobs": True}))
+    unsupported = refuse(make_line(1, body={"echo": True}))
     assert read.prompt == refused.prompt == unsupported.prompt != b""
+
+
+def test_a_text_completion_becomes_a_job() -> None:
+    body = {"messages": None, "prompt": [[1, 2, 3], [4]], "n": 3, "max_tokens": 10}
+    classifier = LineClassifier(served_models={"demo"})
+    read = classifier.read(line(make_line(1, url="/v1/completions", body=body)))
+    assert isinstance(read, ReadLine)
+    job = classifier.to_job(5, read)
+    assert job.url == "/v1/completions"
+    assert 60 <= job.cost_tokens <= 70  # two prompts with three choices of ten tokens each
+
+    refused = refuse(make_line(1, url="/v1/completions", body={**body, "suffix": "x"}))
+    assert (refused.is_bad_line, refused.error.param) == (False, "suffix")

@@ -1,17 +1,17 @@
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from jobs.errors import InputChangedError
-from jobs.producers.fanout import FanoutReport, FanoutSettings, fan_out
+from jobs.producers.fanout import FanoutReport, FanoutSettings, fan_out, keep_fanned_out
 from jobs.producers.jsonl import Item, JsonlProducer, ProducerSettings
 from jobs.producers.lines import open_input
 from jobs.queue import BatchState, EnqueueReply, NewJob
 from tests.jobs.builders import FakeQueue, make_line, write_lines
 
-FAST = FanoutSettings(first_wait_s=0.0005, longest_wait_s=0.002)
+FAST = FanoutSettings(first_wait_s=0.0005, longest_wait_s=0.002, look_every_s=0.001)
 
 
 def job(idx: int) -> NewJob:
@@ -134,3 +134,46 @@ async def test_an_input_that_changed_meanwhile_is_never_given_a_total(tmp_path: 
     with pytest.raises(InputChangedError):
         await fan_out(queue, "batch_a", producer)
     assert queue.total is None
+
+
+@pytest.mark.parametrize("num_left", [0, 3, 10])
+async def test_lines_that_the_queue_forgot_are_sent_again(
+    num_left: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue, told = FakeQueue(), []
+    keeping = asyncio.create_task(
+        keep_fanned_out(queue, "batch_a", Numbers(10), settings=FAST, on_complete=told.append)
+    )
+    await until(lambda: queue.total == 10)
+    queue.items, queue.total = queue.items[:num_left], None
+    await until(lambda: queue.total == 10)
+    await until(lambda: len(told) == 2)
+    keeping.cancel()
+    assert queue.items == Numbers(10).items
+    assert told == [10, 10]
+    assert caplog.text.count("they are sent again") == 1
+
+
+async def test_a_batch_that_vanished_is_waited_for() -> None:
+    queue = FakeQueue()
+    keeping = asyncio.create_task(keep_fanned_out(queue, "batch_a", Numbers(4), settings=FAST))
+    await until(lambda: queue.total == 4)
+    queue.batch_id = "gone"
+    await asyncio.sleep(0.01)
+    assert not keeping.done()
+    queue.batch_id, queue.items, queue.total = "batch_a", [], None
+    await until(lambda: queue.total == 4)
+    keeping.cancel()
+    assert queue.items == Numbers(4).items
+
+
+async def test_keeping_ends_with_a_batch_that_takes_no_more() -> None:
+    queue = FakeQueue(state=BatchState.CANCELLED)
+    report = await keep_fanned_out(queue, "batch_a", Numbers(4), settings=FAST)
+    assert report.refused_in_state == "cancelled"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)

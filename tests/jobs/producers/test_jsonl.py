@@ -173,7 +173,7 @@ class TestStrictly:
         ]
 
     def test_bad_parameter_values_fail_alone(self, tmp_path: Path) -> None:
-        lines = [make_line(0, body={"temperature": 99}), make_line(1, body={"logprobs": True})]
+        lines = [make_line(0, body={"temperature": 99}), make_line(1, body={"echo": True})]
         assert self.check(tmp_path / "x", lines) == []
 
     @pytest.mark.parametrize("lines", [[], [b"", b"  "]])

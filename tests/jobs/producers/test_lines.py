@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.errors import InputChangedError, InputError
-from jobs.producers.lines import LineReader, open_input
+from jobs.producers.lines import LineCounts, LineReader, count_lines, open_input
 
 
 def read(
@@ -141,3 +141,13 @@ def test_a_read_error_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Path, "open", lambda *_, **__: Failing())
     with pytest.raises(InputError, match="cannot be read: input/output error"):
         list(LineReader(source, max_line_bytes=10))
+
+
+def test_lines_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"a\n\n \n" + b"x" * 3_000_000 + b"\nlast")
+    source = open_input(path)
+    assert count_lines(source) == LineCounts(num_lines=5, num_blank=2)
+    path.write_bytes(b"other")
+    with pytest.raises(InputChangedError):
+        count_lines(source)

@@ -80,3 +80,18 @@ def test_the_estimate_is_bytes_over_three_plus_output(
 ) -> None:
     cost = estimate_cost_tokens(num_bytes, limit, num_choices, default_output=512)
     assert cost == expected
+
+
+def test_prompts_of_text_completions_share_their_beginnings() -> None:
+    one = rendered_text({"prompt": "The same context, one"})
+    two = rendered_text({"prompt": ["The same context, two", "more"]})
+    assert common(one, two) == b"The same context, "
+    ids = [rendered_text({"prompt": [[5, 70_000, 7, last]]}) for last in (8, 9)]
+    assert len(ids[0]) == 4 * 3  # a token id counts as one token
+    assert len(common(*ids)) == 4 * 3 - 1
+    assert rendered_text({"prompt": [5, 70_000, 7, 8]}) == ids[0]
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=9))
+def test_prompts_that_nobody_has_checked_do_no_harm(prompt: Any) -> None:
+    assert isinstance(rendered_text({"prompt": prompt}), bytes)
