@@ -1,0 +1,1 @@
+"""Requests of clients that wait: the same queue, one permanent batch for each tenant."""
