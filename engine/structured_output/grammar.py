@@ -1,0 +1,76 @@
+"""Texts of grammars, as the library reads them.
+
+Owns: how a constraint on a whole answer becomes one text, which also is its name in the cache. Must
+not know: tokens, compiling, tools.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llguidance import LLMatcher
+from llguidance.gbnf_to_lark import any_to_lark
+
+from engine.errors import GrammarError
+from engine.structured_output.json_schema import FLEXIBLE, JsonStyle, prepare_schema
+
+__all__ = [
+    "GrammarPart",
+    "choice_part",
+    "grammar_part",
+    "grammar_text",
+    "json_part",
+    "quoted",
+    "regex_part",
+]
+
+_MAX_CHARS = 200_000
+
+GrammarPart = Mapping[str, Any]
+"""One grammar among several, as the library takes it: a JSON schema or a Lark text."""
+
+
+def json_part(schema: dict[str, Any], style: JsonStyle = FLEXIBLE) -> GrammarPart:
+    """JSON that the schema accepts. Raises GrammarError."""
+    return {"json_schema": prepare_schema(schema, style)}
+
+
+def regex_part(pattern: str) -> GrammarPart:
+    """Text that the pattern, in the syntax of Rust's regex crate, matches as a whole."""
+    (part,) = json.loads(LLMatcher.grammar_from_regex(_checked(pattern)))["grammars"]
+    return {"lark_grammar": part["lark_grammar"]}
+
+
+def choice_part(choices: Sequence[str]) -> GrammarPart:
+    """One of the strings. Raises GrammarError if they are all empty."""
+    texts = " | ".join(quoted(choice) for choice in dict.fromkeys(choices) if choice)
+    if not texts:
+        raise GrammarError("there is nothing to choose from but the empty string")
+    return {"lark_grammar": f"start: ({texts}){'?' if '' in choices else ''}\n"}
+
+
+def grammar_part(text: str) -> GrammarPart:
+    """A grammar in Lark's syntax, or in GBNF. Raises GrammarError."""
+    try:
+        return {"lark_grammar": any_to_lark(_checked(text))}
+    except GrammarError:
+        raise
+    except Exception as error:
+        # The converter raises bare exceptions and whatever a malformed text makes it stumble over.
+        raise GrammarError(f"the grammar can not be read: {error}") from error
+
+
+def grammar_text(*parts: GrammarPart) -> str:
+    """The text of the grammar that starts at the first part; the others are named `@name` in it."""
+    return json.dumps({"grammars": parts}, separators=(",", ":"))
+
+
+def quoted(text: str) -> str:
+    """A string literal of a Lark grammar."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _checked(text: str) -> str:
+    if len(text) > _MAX_CHARS:
+        raise GrammarError(f"its text is longer than {_MAX_CHARS} characters")
+    return text

@@ -1,0 +1,159 @@
+"""Hostile grammars cost their own row, and never more than the limits."""
+
+import json
+import os
+import signal
+import time
+from typing import ClassVar
+
+import pytest
+
+from engine.errors import GrammarError
+from engine.structured_output.grammar import (
+    choice_part,
+    grammar_part,
+    grammar_text,
+    json_part,
+    regex_part,
+)
+from engine.structured_output.limits import GrammarLimits
+from tests.engine.structured_output.grammars import factory, ids, new_factory
+
+TIGHT = GrammarLimits(time_s=1, memory_bytes=128 * 2**20)
+
+
+def schema_text(schema) -> str:
+    """A schema as it comes out of the library's reach: without our own checks."""
+    return json.dumps({"grammars": [{"json_schema": schema}]})
+
+
+def chain(length: int) -> dict[str, object]:
+    defs = {f"d{i}": {"$ref": f"#/$defs/d{i + 1}"} for i in range(length)}
+    return {"$defs": {**defs, f"d{length}": {"type": "null"}}, "$ref": "#/$defs/d0"}
+
+
+def choices(count: int) -> dict[str, object]:
+    pairs = [[{"required": [f"{letter}{i}"]} for letter in "ab"] for i in range(count)]
+    return {"type": "object", "allOf": [{"anyOf": pair} for pair in pairs]}
+
+
+HOSTILE = {
+    "stack": (schema_text(chain(20_000)), "nested too deeply"),
+    "time": (schema_text({"type": "integer", "multipleOf": 999_983}), "too expensive|too big"),
+    "size": (schema_text({"enum": [f"value {i}" for i in range(150_000)]}), "expensive|too big"),
+    "product": (schema_text(choices(16)), "too large"),
+    "ring": (
+        schema_text({"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}),
+        "no text satisfies it",
+    ),
+    "nothing": (schema_text({"type": "integer", "minimum": 5, "maximum": 3}), "Unsatisfiable"),
+    "text": (grammar_text(grammar_part('start: "a" | undefined')), "undefined"),
+    "no JSON": ("{", "."),
+}
+
+
+@pytest.fixture(scope="module")
+def tight():
+    return new_factory(TIGHT).compiler
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_grammar_is_refused_in_time(name, tight):
+    grammar, reason = HOSTILE[name]
+    tight.matcher(grammar_text(choice_part(["yes"])))  # the process is up
+    start_s = time.monotonic()
+    with pytest.raises(GrammarError, match=reason):
+        tight.matcher(grammar)
+    assert time.monotonic() - start_s < 20
+    tight.matcher(grammar_text(choice_part(["no"])))  # and lives on
+
+
+@pytest.mark.parametrize(
+    "grammar",
+    [
+        grammar_text(json_part({"type": "string", "pattern": "(a+)+$"})),
+        grammar_text(regex_part("(a+)+$")),
+        grammar_text(regex_part("(a{1,99999}){1,99999}")),
+        grammar_text(json_part(chain(150))),
+        grammar_text(json_part({"enum": [f"value {i}" for i in range(5000)]})),
+        grammar_text(json_part({"type": "array", "items": {"type": "null"}, "maxItems": 10**6})),
+    ],
+)
+def test_what_only_looks_hostile_compiles(grammar):
+    assert not factory().compiler.matcher(grammar).is_error()
+
+
+def test_a_refusal_is_remembered(tight):
+    grammar, reason = HOSTILE["time"]
+    with pytest.raises(GrammarError, match=reason):
+        tight.matcher(grammar)
+    start_s = time.monotonic()
+    with pytest.raises(GrammarError, match=reason):
+        tight.matcher(grammar)
+    assert time.monotonic() - start_s < 0.1
+
+
+def test_matchers_of_one_grammar_are_independent():
+    grammar = grammar_text(choice_part(["yes", "no"]))
+    first = factory().compiler.matcher(grammar)
+    second = factory().compiler.matcher(grammar)
+    assert first.consume_tokens(ids("yes"))
+    assert second.consume_tokens(ids("no"))
+    assert first.is_stopped()
+    assert second.is_stopped()
+
+
+def test_the_cache_is_bounded_by_bytes():
+    compiler = new_factory(GrammarLimits(cache_bytes=300_000)).compiler
+    for number in range(12):
+        compiler.matcher(grammar_text(choice_part([f"answer {number}"])))
+        assert compiler.num_cached_bytes <= 300_000
+    assert compiler.num_cached_bytes > 0
+
+
+def test_a_process_that_was_killed_is_replaced():
+    compiler = new_factory().compiler
+    compiler.matcher(grammar_text(choice_part(["yes"])))
+    assert compiler._trials is not None
+    os.kill(compiler._trials._process.pid, signal.SIGKILL)
+    compiler._trials._process.wait()
+    compiler.matcher(grammar_text(choice_part(["no"])))
+
+
+def test_the_process_ends_with_its_compiler():
+    compiler = new_factory().compiler
+    compiler.matcher(grammar_text(choice_part(["yes"])))
+    assert compiler._trials is not None
+    process = compiler._trials._process
+    assert process.poll() is None
+    del compiler
+    assert process.poll() is not None
+
+
+def test_empty_choices_are_choices_beside_others():
+    matcher = factory().compiler.matcher(grammar_text(choice_part(["", "yes"])))
+    assert matcher.is_accepting()
+    with pytest.raises(GrammarError, match="nothing to choose"):
+        choice_part([""])
+
+
+def test_a_grammar_is_lark_or_gbnf():
+    for text in ('start: "a" B\nB: /[0-9]+/', 'root ::= "a" b\nb ::= [0-9]+'):
+        matcher = factory().compiler.matcher(grammar_text(grammar_part(text)))
+        assert matcher.consume_tokens(ids("a12"))
+        assert matcher.is_accepting()
+
+
+def test_a_tokenizer_that_does_not_go_with_grammars_is_named():
+    class Slow:
+        hf_tokenizer = object()
+        added_token_ids: ClassVar[dict[str, int]] = {}
+
+        def __len__(self) -> int:
+            return 10
+
+    from engine.structured_output.compiler import GrammarCompiler
+
+    compiler = GrammarCompiler(Slow(), vocab_size=10, eos_token_ids=frozenset({0}))  # type: ignore[arg-type]
+    with pytest.raises(GrammarError, match="tokenizer is written in Python"):
+        compiler.matcher("x")
