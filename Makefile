@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SOURCES := bench engine jobs kernels schemas worker tests setup.py
 
-.PHONY: help setup demo test test-fast lint format types bench clean
+.PHONY: help setup demo test test-fast chaos lint format types bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ test: $(STAMP) ## the whole suite
 test-fast: $(STAMP) ## what finishes within 90 seconds
 	$(BIN)/pytest -q -m "not slow"
 
+chaos: $(STAMP) ## kill, stop and starve everything for up to 9 minutes, and count what broke
+	$(BIN)/python -m tests.chaos $(CHAOS)
+
 lint: $(STAMP) ## ruff, rules and format
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
@@ -43,8 +46,17 @@ format: $(STAMP) ## let ruff rewrite what it can
 types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy
 
-bench: $(STAMP) ## time the kernels beside what the machine can do, as JSON lines
+# MODEL: tiny (overhead) or q06b (Qwen3-0.6B's shape). The full workloads are W1 W2 W3 W4.
+MODEL ?= tiny
+WORKLOADS ?= W1s W2s W3s W4s
+
+bench: $(STAMP) ## time kernels and engine beside what the machine can do, as JSON lines
 	$(BIN)/python -m bench.kernels
+	@$(BIN)/python -m bench.models --out build/models --only $(MODEL) >/dev/null
+	@for workload in $(WORKLOADS); do \
+		$(BIN)/headrace bench --model build/models/$(MODEL) --workload $$workload --json \
+			--log-level warning || exit 1; \
+	done
 
 clean: ## remove the environment and everything generated
 	rm -rf .venv out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,17 +10,44 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 from engine.core import EngineCore
 from engine.errors import EngineClosedError, EngineError, RequestError
+from engine.logprobs import LogprobRows
 from engine.request import Request
 from engine.stats import EngineStats
 
-__all__ = ["AsyncEngine"]
+__all__ = ["AsyncEngine", "OnTokens"]
 
 _log = logging.getLogger(__name__)
 
 _Command = Callable[[], None]
+
+OnTokens = Callable[[list[int], LogprobRows | None], None]
+"""Called on the event loop with the tokens that a step brought, and their log probabilities if the
+request records them.
+"""
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """A request whose tokens somebody wants as they come. Lives on the engine's thread."""
+
+    request: Request
+    on_tokens: OnTokens
+    num_seen: int = 0
+
+    def take(self) -> tuple[list[int], LogprobRows | None]:
+        """What came since the last call."""
+        request, start = self.request, self.num_seen
+        self.num_seen = request.num_output_tokens
+        rows = None
+        if request.logprobs is not None:
+            first = request.num_prompt_tokens + start
+            rows = request.logprobs.rows().part(first, request.num_tokens)
+        return request.output_token_ids[start:], rows
 
 
 class AsyncEngine:
@@ -33,6 +60,7 @@ class AsyncEngine:
         self._core = core
         self._inbox: queue.SimpleQueue[_Command | None] = queue.SimpleQueue()
         self._futures: dict[str, asyncio.Future[Request]] = {}
+        self._watches: dict[str, _Watch] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -62,8 +90,9 @@ class AsyncEngine:
         self._thread = threading.Thread(target=self._serve, name="headrace-engine", daemon=True)
         self._thread.start()
 
-    async def run(self, request: Request) -> Request:
-        """Run one request to its end and return it, finished.
+    async def run(self, request: Request, on_tokens: OnTokens | None = None) -> Request:
+        """Run one request to its end and return it, finished. `on_tokens` hears of every step that
+        brought tokens and did not end the request.
 
         Cancelling the awaiting task aborts the request. Raises RequestError if it can never run,
         EngineClosedError if the engine closes first, EngineError if the engine has died.
@@ -73,7 +102,7 @@ class AsyncEngine:
         assert request.request_id not in self._futures, f"{request.request_id} is running already"
         future: asyncio.Future[Request] = self._loop.create_future()
         self._futures[request.request_id] = future
-        self._inbox.put(lambda: self._add(request))
+        self._inbox.put(lambda: self._add(request, on_tokens))
         try:
             return await future
         finally:
@@ -109,6 +138,8 @@ class AsyncEngine:
             while self._drain_inbox():
                 finished = self._core.step()
                 self._num_rounds += 1
+                if self._watches:
+                    self._report()
                 if finished:
                     self._post(self._deliver, finished)
         except BaseException as error:  # noqa: BLE001 - the thread must never die in silence
@@ -127,13 +158,28 @@ class AsyncEngine:
                 return False
             command()
 
-    def _add(self, request: Request) -> None:
+    def _add(self, request: Request, on_tokens: OnTokens | None) -> None:
         try:
             self._core.add(request)
         except RequestError as error:
             self._post(self._fail, request.request_id, error)
+            return
+        if on_tokens is not None:
+            self._watches[request.request_id] = _Watch(request, on_tokens)
+
+    def _report(self) -> None:
+        """Tell those who watch what the last step brought."""
+        news: list[Callable[[], None]] = []
+        for request_id, watch in list(self._watches.items()):
+            if watch.request.finish_reason is not None:
+                del self._watches[request_id]
+            elif watch.request.num_output_tokens > watch.num_seen:
+                news.append(partial(watch.on_tokens, *watch.take()))
+        if news:
+            self._post(_call_all, news)
 
     def _abort(self, request_id: str) -> None:
+        self._watches.pop(request_id, None)
         request = self._core.abort(request_id)
         if request is not None:
             self._post(self._deliver, [request])
@@ -159,3 +205,8 @@ class AsyncEngine:
     def _fail_all(self, error: Exception) -> None:
         for request_id in list(self._futures):
             self._fail(request_id, error)
+
+
+def _call_all(calls: list[Callable[[], None]]) -> None:
+    for call in calls:
+        call()

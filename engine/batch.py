@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.request import SamplingParams
-from engine.step import NewRequest, PlanRow, StepPlan
+from engine.step import NewRequest, PlanRow, StepPlan, TokenMasks
 
 __all__ = ["RequestRows", "SamplingColumns", "StepInputs"]
 
@@ -22,13 +22,15 @@ _Int64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepInputs:
-    """One step's arrays: R requests, T tokens, S tokens to sample.
+    """One step's arrays: R requests, T tokens, S tokens to sample, P tokens to score.
 
     input_ids, positions, slot_mapping: [T] int64. block_table: [R, blocks] int32, padded with 0.
     cu_seqlens_q: [R + 1] int32. seq_lens: [R] int32.
-    logit_indices: [S] int64, which of the T tokens' logits are wanted.
+    logit_indices: [S + P] int64, which of the T tokens' logits are wanted.
     sample_rows: [S] int64, the persistent row of each. sample_positions: [S] int64, where the
     sampled token will stand in its request. sample_counts: how many for each of the R requests.
+    scored_token_ids: [P] int64, the known tokens whose log probabilities are wanted;
+    scored_counts: how many for each of the R requests. masks: of some of the S tokens.
     """
 
     input_ids: _Int64
@@ -41,6 +43,9 @@ class StepInputs:
     sample_rows: _Int64
     sample_positions: _Int64
     sample_counts: list[int]
+    scored_token_ids: _Int64
+    scored_counts: list[int]
+    masks: TokenMasks | None = None
 
 
 class SamplingColumns:
@@ -136,12 +141,31 @@ class RequestRows:
             block_table=self._block_table[rows, :num_blocks],
             cu_seqlens_q=offsets.astype(np.int32),
             seq_lens=seq_lens.astype(np.int32),
-            **_sample_inputs(plan.rows, rows, starts, offsets),
+            masks=plan.masks,
+            **self._logit_inputs(plan.rows, rows, starts, offsets),
         )
 
     def write_sampled(self, inputs: StepInputs, token_ids: npt.NDArray[np.integer[Any]]) -> None:
         """Append what was sampled, [S], so that the next step finds it."""
         self.token_ids[inputs.sample_rows, inputs.sample_positions] = token_ids
+
+    def _logit_inputs(
+        self, plan_rows: tuple[PlanRow, ...], rows: _Int64, starts: _Int64, offsets: _Int64
+    ) -> dict[str, Any]:
+        """The fields of StepInputs about sampled and scored tokens."""
+        sampled = _Positions.of([row.logit_positions for row in plan_rows])
+        scored = _Positions.of([row.scored_positions for row in plan_rows])
+        shifts = offsets[:-1] - starts
+        return {
+            "logit_indices": np.concatenate([sampled.indices(shifts), scored.indices(shifts)]),
+            "sample_rows": np.repeat(rows, sampled.counts),
+            "sample_positions": sampled.positions + 1,
+            "sample_counts": sampled.counts,
+            "scored_token_ids": self.token_ids[
+                np.repeat(rows, scored.counts), scored.positions + 1
+            ].astype(np.int64),
+            "scored_counts": scored.counts,
+        }
 
     def _learn(self, new: NewRequest) -> None:
         """Take a request in; one that is known already starts afresh."""
@@ -177,20 +201,23 @@ def _to_int64(seed: int) -> int:
     return low - 2**64 if low >= 2**63 else low
 
 
-def _sample_inputs(
-    plan_rows: tuple[PlanRow, ...], rows: _Int64, starts: _Int64, offsets: _Int64
-) -> dict[str, Any]:
-    """The fields of StepInputs about sampling."""
-    sample_counts = [len(row.logit_positions) for row in plan_rows]
-    firsts = np.array([row.logit_positions.start for row in plan_rows], np.int64)
-    counts = np.array(sample_counts, np.int64)
-    positions = _ranges(firsts, counts, _cumulate(counts))
-    return {
-        "logit_indices": positions + np.repeat(offsets[:-1] - starts, counts),
-        "sample_rows": np.repeat(rows, counts),
-        "sample_positions": positions + 1,
-        "sample_counts": sample_counts,
-    }
+@dataclass(frozen=True, slots=True)
+class _Positions:
+    """Some positions of each request, one request after the other: `positions` [n]."""
+
+    positions: _Int64
+    counts: list[int]
+
+    @classmethod
+    def of(cls, ranges: list[range]) -> "_Positions":
+        counts = [len(positions) for positions in ranges]
+        firsts = np.array([positions.start for positions in ranges], np.int64)
+        sizes = np.array(counts, np.int64)
+        return cls(_ranges(firsts, sizes, _cumulate(sizes)), counts)
+
+    def indices(self, shifts: _Int64) -> _Int64:
+        """Where they are among the step's tokens, given how far each request is shifted, [R]."""
+        return self.positions + np.repeat(shifts, self.counts)
 
 
 def _cumulate(counts: _Int64) -> _Int64:

@@ -9,16 +9,22 @@ linked list makes taking a cached block out of the middle of the free queue O(1)
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from engine.logprobs import LogprobRows
+
 __all__ = ["Block", "BlockPool"]
 
 
 @dataclass(slots=True, eq=False)
 class Block:
-    """One block; `previous_free` and `next_free` link it into the free queue while unused."""
+    """One block; `previous_free` and `next_free` link it into the free queue while unused.
+
+    `scores`: how likely its tokens were, if somebody has asked; they come and go with its hash.
+    """
 
     block_id: int
     num_users: int = 0
     block_hash: bytes | None = None
+    scores: LogprobRows | None = None
     previous_free: "Block | None" = None
     next_free: "Block | None" = None
 
@@ -108,6 +114,12 @@ class BlockPool:
             block.block_hash = block_hash
             self._cached[block_hash] = block
 
+    def attach(self, block_hash: bytes, scores: LogprobRows) -> None:
+        """Keep scores with the block of this hash, unless it is gone or has as many already."""
+        block = self._cached.get(block_hash)
+        if block is not None and (block.scores is None or block.scores.num_top < scores.num_top):
+            block.scores = scores
+
     def forget_all(self) -> None:
         """Drop the whole prefix cache: after weights or a KV tensor were lost."""
         for block in list(self._cached.values()):
@@ -128,13 +140,15 @@ class BlockPool:
         assert unused == sorted(free), "a block is neither used nor free"
         for block_hash, cached in self._cached.items():
             assert cached.block_hash == block_hash, f"block {cached.block_id} has another hash"
+        for block in self._blocks:
+            assert block.scores is None or block.block_hash, f"block {block.block_id} is not scored"
         hashed = sum(block.block_hash is not None for block in self._blocks)
         assert hashed == len(self._cached), "a block has a hash that nobody can find"
 
     def _forget(self, block: Block) -> None:
         if block.block_hash is not None:
             del self._cached[block.block_hash]
-            block.block_hash = None
+            block.block_hash = block.scores = None
 
     def _append_free(self, block: Block) -> None:
         last = self._tail.previous_free

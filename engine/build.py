@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from engine.chat_template import ChatTemplate
     from engine.kv_cache import KVCache
     from engine.model.load import LoadedModel
+    from engine.structured_output.factory import ConstraintFactory
     from engine.tokenizer import Tokenizer
 
 __all__ = ["EngineInfo", "EngineParts", "build_engine"]
@@ -73,6 +74,7 @@ class EngineParts:
     core: EngineCore
     tokenizer: "Tokenizer"
     chat_template: "ChatTemplate"
+    constraints: "ConstraintFactory"
     info: EngineInfo
 
 
@@ -88,6 +90,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
     from engine.model.replace import replace_decoder
     from engine.model.source import resolve_model
     from engine.self_check import check_paged_attention, own_logits
+    from engine.structured_output.factory import ConstraintFactory
     from engine.tokenizer import load_tokenizer
 
     name = config.model.model
@@ -129,6 +132,9 @@ def build_engine(config: EngineConfig) -> EngineParts:
         core=core,
         tokenizer=tokenizer,
         chat_template=ChatTemplate(tokenizer, template_text),
+        constraints=ConstraintFactory(
+            tokenizer, vocab_size=info.vocab_size, eos_token_ids=info.eos_token_ids
+        ),
         info=info,
     )
 
@@ -166,9 +172,10 @@ def _allocate(config: EngineConfig, loaded: "LoadedModel", memory_before: int) -
 
 def _activation_bytes(config: EngineConfig, loaded: "LoadedModel") -> int:
     """A generous guess of what one full step takes besides weights and KV: a few copies of the
-    logits while sampling, and the widest layer's intermediate results.
+    logits while sampling and one while scoring, and the widest layer's intermediate results.
     """
-    logits = config.scheduler.max_num_seqs * loaded.vocab_size * 4 * torch.float32.itemsize
+    rows = 4 * config.scheduler.max_num_seqs + config.scheduler.max_num_scored_tokens
+    logits = rows * loaded.vocab_size * torch.float32.itemsize
     hidden = int(loaded.module.get_input_embeddings().weight.shape[1])
     inner: int = getattr(loaded.config, "intermediate_size", None) or 4 * hidden
     width = 8 * hidden + 3 * inner

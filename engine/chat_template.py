@@ -8,6 +8,7 @@ transformers' `apply_chat_template`: a sandbox, compiled once for each template.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from engine.tokenizer import Tokenizer
 
 __all__ = ["ChatOptions", "ChatTemplate", "read_chat_template"]
 
+_PROBE = "instructions-probe"
 _TEXT_PARTS = ("text", "refusal")
 _REASONING = ("reasoning", "reasoning_content")
 # Names that mean something to `apply_chat_template` itself, or that it sets.
@@ -63,7 +65,9 @@ def read_chat_template(path: str) -> str:
 class ChatTemplate:
     """Renders conversations for one tokenizer. Thread safe.
 
-    `template` replaces the tokenizer's own.
+    `template` replaces the tokenizer's own. Templates without a system role come in two kinds:
+    those that raise, and those that leave system messages out. Both refuse the conversation: what
+    a client wrote is never dropped in silence.
     """
 
     def __init__(self, tokenizer: Tokenizer, template: str | None = None) -> None:
@@ -88,17 +92,44 @@ class ChatTemplate:
         """The prompt for OpenAI messages; give it to `Tokenizer.encode_prompt`, which reads its
         marks. No tools and an empty list mean the same.
 
-        Raises RequestError if the template refuses the conversation or fails on it.
+        Raises RequestError if the template refuses the conversation, fails on it, or has no place
+        for its system messages.
         """
         if not self._text:
             raise RequestError(
                 "This model has no chat template; start the worker with --chat-template.",
                 param="messages",
             )
+        prepared = [self._message(message) for message in messages]
+        for index, message in enumerate(prepared):
+            if message.get("role") == "system" and message["content"] and self._drops_system:
+                raise RequestError(
+                    "This model's chat template has no system role and would leave the message "
+                    "out; put its text into the first user message.",
+                    param=f"messages[{index}].role",
+                    code="unsupported_value",
+                )
+        return self._render(prepared, tools, options)
+
+    @cached_property
+    def _drops_system(self) -> bool:
+        """Whether the template leaves system messages out; one that raises speaks for itself."""
+        probe = [{"role": "system", "content": _PROBE}, {"role": "user", "content": "x"}]
+        try:
+            return _PROBE not in self._render(probe, None, ChatOptions())
+        except RequestError:
+            return False
+
+    def _render(
+        self,
+        messages: list[dict[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        options: ChatOptions,
+    ) -> str:
         mark = self._tokenizer.control_tokens.mark
         try:
             text: str = self._tokenizer.hf_tokenizer.apply_chat_template(
-                mark([self._message(message) for message in messages]),
+                mark(messages),
                 tools=mark(list(tools)) if tools else None,
                 documents=mark(list(options.documents)) if options.documents else None,
                 chat_template=self._template,

@@ -15,6 +15,7 @@ class ModelConfig:
     `model` is a folder, a hub id, or "demo". `dtype` is "auto" (what the checkpoint says),
     "float32", "bfloat16" or "float16". `device` is "auto", "cpu", "cuda" or "cuda:1".
     `max_model_len` is the context limit in tokens (prompt + output); None takes the checkpoint's.
+    The parsers read what it writes: a name of theirs, "none", or None for those that fit it.
     """
 
     model: str = "demo"
@@ -23,6 +24,8 @@ class ModelConfig:
     device: str = "auto"
     max_model_len: int | None = None
     chat_template: str | None = None
+    tool_call_parser: str | None = None
+    reasoning_parser: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +45,13 @@ class CacheConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerConfig:
-    """The bounds of one step: how many requests run, how many tokens are computed."""
+    """The bounds of one step: how many requests run, how many tokens are computed, and of how many
+    known tokens log probabilities are taken (each costs the logits of one position).
+    """
 
     max_num_seqs: int = 256
     max_num_batched_tokens: int = 2048
+    max_num_scored_tokens: int = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from engine.request import FinishReason, Request
 from engine.scheduler import Scheduler
 from engine.stats import EngineStats
 from engine.step import StepPlan
+from engine.structured_output.masks import with_masks
 
 __all__ = ["EngineCore"]
 
@@ -54,14 +55,15 @@ class EngineCore:
         """Queue a request. Raises RequestError if it can never run."""
         if not request.prompt_token_ids:
             raise RequestError("The prompt is empty.", code="empty_array", param="messages")
-        if request.num_tokens >= self._max_model_len:
+        if request.num_tokens + min(1, request.stop.max_tokens) > self._max_model_len:
             raise RequestError(
                 f"This model's maximum context length is {self._max_model_len} tokens, but the "
                 f"request has {request.num_tokens} and needs room for at least one more.",
                 code="context_length_exceeded",
                 param="messages",
             )
-        if request.num_output_tokens >= request.stop.max_tokens:
+        is_scored_only = request.stop.max_tokens == 0 and request.logprobs is not None
+        if request.num_output_tokens >= request.stop.max_tokens and not is_scored_only:
             raise RequestError(
                 f"max_tokens is {request.stop.max_tokens}, and {request.num_output_tokens} output "
                 "tokens exist already: nothing is left to generate.",
@@ -85,6 +87,7 @@ class EngineCore:
             if plan is None:
                 break
             try:
+                plan = with_masks(plan, self._scheduler.find)
                 self._in_flight.append((plan, self._executor.submit(plan)))
             except Exception as error:  # noqa: BLE001 - the step boundary: a device raises anything
                 return self._recover(plan, error)
@@ -113,6 +116,11 @@ class EngineCore:
             num_steps=self._num_steps,
             num_failed_steps=self._num_failed_steps,
         )
+
+    def forget_prefixes(self) -> None:
+        """Empty the prefix cache. Only while nothing waits or runs."""
+        assert not self.has_work, "blocks are in use"
+        self._scheduler.forget_prefixes()
 
     def shutdown(self) -> None:
         """Release the executor's devices. The core is unusable afterwards."""

@@ -3,6 +3,7 @@
 EngineError
 ├── ModelRefusedError    a checkpoint that cannot run here; the message names it and says why
 ├── CacheSizeError       the KV cache does not fit, or holds less than one request
+├── GrammarError         a grammar that cannot be enforced, and why
 ├── RequestError         one bad request: fails alone, with an OpenAI-style code and parameter
 ├── StepError            a forward pass failed; the core retries its requests one by one
 └── EngineClosedError    the engine was closed while a request waited in it
@@ -12,6 +13,7 @@ __all__ = [
     "CacheSizeError",
     "EngineClosedError",
     "EngineError",
+    "GrammarError",
     "ModelRefusedError",
     "RequestError",
     "StepError",
@@ -28,6 +30,12 @@ class ModelRefusedError(EngineError):
 
 class CacheSizeError(EngineError):
     """The KV cache does not fit into memory, or cannot hold one request of full length."""
+
+
+class GrammarError(EngineError):
+    """A grammar or schema that cannot be enforced: malformed, not supported or too expensive. The
+    message is the reason alone, to follow a colon.
+    """
 
 
 class RequestError(EngineError):

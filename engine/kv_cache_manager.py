@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import xxhash
 
 from engine.block_pool import Block, BlockPool
+from engine.block_scores import block_scores, restore_scores
 from engine.request import Request
 
 __all__ = ["KVCacheManager"]
@@ -20,12 +21,13 @@ __all__ = ["KVCacheManager"]
 @dataclass(slots=True)
 class _Table:
     """A request's blocks, in order. The first `num_sent` are known to the ranks, the first
-    `num_published` are findable by their hash.
+    `num_published` are findable by their hash, the first `num_scored` have kept their scores.
     """
 
     blocks: list[Block] = field(default_factory=list)
     num_sent: int = 0
     num_published: int = 0
+    num_scored: int = 0
 
 
 class KVCacheManager:
@@ -51,6 +53,11 @@ class KVCacheManager:
         self._hashes: dict[str, list[bytes]] = {}
 
     @property
+    def is_caching(self) -> bool:
+        """Whether prefixes are kept and shared."""
+        return self._enable_caching
+
+    @property
     def capacity_tokens(self) -> int:
         """How many tokens of KV fit in all."""
         return self._pool.num_blocks * self._block_size
@@ -58,12 +65,18 @@ class KVCacheManager:
     def find_prefix(self, request: Request) -> list[Block]:
         """The cached blocks that begin the request. Takes no reference: use them at once.
 
-        At least one token is always left to compute, since sampling needs its logits.
+        At least one token is always left to compute, since sampling needs its logits; and so are
+        all from the first whose logits a wanted log probability needs. Scores that an earlier
+        request left with the blocks need no logits: the record takes them over.
         """
         if not self._enable_caching:
             return []
         num_usable = (request.num_tokens - 1) // self._block_size
-        return self._pool.lookup(self._block_hashes(request, num_usable))
+        blocks = self._pool.lookup(self._block_hashes(request, num_usable))
+        if request.logprobs is None:
+            return blocks
+        restore_scores(request.logprobs, blocks, self._block_size)
+        return blocks[: (request.logprobs.next_token - 1) // self._block_size]
 
     def prefix_of(self, parent: Request, child: Request) -> list[Block] | None:
         """The prompt blocks a fork shares with its parent; None while they are not computed."""
@@ -79,7 +92,8 @@ class KVCacheManager:
         Counting the whole prompt, not just its first chunk, keeps two long prompts from blocking
         each other half-way.
         """
-        num_needed = self._num_blocks(request.num_tokens + 1) - len(prefix)
+        num_tokens = request.num_tokens + min(1, request.stop.max_tokens)
+        num_needed = self._num_blocks(num_tokens) - len(prefix)
         return num_needed <= self._pool.num_free - self._pool.num_unused(prefix)
 
     def admit(self, request: Request, prefix: Sequence[Block]) -> None:
@@ -116,6 +130,23 @@ class KVCacheManager:
         for index in range(table.num_published, num_full):
             self._pool.publish(table.blocks[index], hashes[index])
         table.num_published = num_full
+
+    def keep_scores(self, request: Request) -> None:
+        """Leave the scores of the prompt's full blocks with them, for requests that share them."""
+        table = self._tables.get(request.request_id)
+        if table is None or request.logprobs is None:
+            return
+        num_tokens = min(request.logprobs.next_token, request.num_prompt_tokens)
+        num_full = min(num_tokens // self._block_size, table.num_published)
+        if num_full <= table.num_scored:
+            return
+        rows = request.logprobs.rows()
+        hashes = self._block_hashes(request, num_full)
+        for index in range(table.num_scored, num_full):
+            scores = block_scores(rows, index, self._block_size)
+            if scores is not None:
+                self._pool.attach(hashes[index], scores)
+        table.num_scored = num_full
 
     def withdraw(self, request: Request) -> None:
         """Undo after a failed step: the ranks must be told the whole table again."""

@@ -15,6 +15,7 @@ from engine.attention import AttentionStep, PagedAttention
 from engine.batch import RequestRows, StepInputs
 from engine.device import copy_to_device
 from engine.kv_cache import KVCache
+from engine.logprob_reader import LogprobReader, LogprobsRead
 from engine.model.load import LoadedModel
 from engine.sampler import Sampler
 from engine.step import PlanRow, StepPlan, StepResult
@@ -37,6 +38,7 @@ class ModelRunner:
             block_size=kv_cache.block_size,
         )
         self._sampler = Sampler(self._rows, self._device)
+        self._logprobs = LogprobReader(self._device)
         self._attention = PagedAttention(list(loaded.layers), kv_cache, device=self._device)
         self._model.set_attn_implementation(self._attention.name)
         parameters = inspect.signature(self._model.forward).parameters
@@ -49,17 +51,23 @@ class ModelRunner:
         inputs = self._rows.begin_step(plan)
         with torch.inference_mode():
             logits = self._forward(inputs)
-            if not len(inputs.sample_rows):
+            if not len(inputs.logit_indices):
                 return StepResult(plan.step_id, {})
-            sampled = self._sampler.sample(logits, inputs)
-            return self._collect(plan, inputs, sampled)
+            kept = self._logprobs.keep(plan, inputs, logits)
+            num_sampled = len(inputs.sample_rows)
+            sampled = self._sampler.sample(logits[:num_sampled], inputs) if num_sampled else None
+            read = None
+            if kept is not None:
+                token_ids = sampled.token_ids if sampled is not None else None
+                read = self._logprobs.read(plan, inputs, kept, token_ids)
+            return self._collect(plan, inputs, sampled, read)
 
     def close(self) -> None:
         """Give up the attention's name. The runner cannot execute any more."""
         self._attention.close()
 
     def _forward(self, inputs: StepInputs) -> Tensor:
-        """The logits [S, V] of the tokens whose successors are sampled."""
+        """The logits [S + P, V] of the tokens whose successors are sampled or scored."""
         self._attention.step = AttentionStep(
             block_table=copy_to_device(inputs.block_table, self._device),
             cu_seqlens_q=copy_to_device(inputs.cu_seqlens_q, self._device),
@@ -77,8 +85,29 @@ class ModelRunner:
         logits: Tensor = output.logits[0]
         return logits if self._can_select_logits else logits[logit_indices]
 
-    def _collect(self, plan: StepPlan, inputs: StepInputs, sampled: SampledTokens) -> StepResult:
-        """Wait for the sampled tokens, remember them and sort them by request."""
+    def _collect(
+        self,
+        plan: StepPlan,
+        inputs: StepInputs,
+        sampled: SampledTokens | None,
+        read: LogprobsRead | None,
+    ) -> StepResult:
+        """What the step brought, sorted by request."""
+        tokens_of: dict[str, list[int]] = {}
+        errors: dict[str, str] = {}
+        if sampled is not None:
+            tokens_of, errors = self._collect_tokens(plan, inputs, sampled)
+        if read is None:
+            return StepResult(plan.step_id, tokens_of, errors)
+        for request_id in read.invalid_request_ids:
+            errors[request_id] = _INVALID
+            tokens_of.pop(request_id, None)
+        return StepResult(plan.step_id, tokens_of, errors, read.rows)
+
+    def _collect_tokens(
+        self, plan: StepPlan, inputs: StepInputs, sampled: SampledTokens
+    ) -> tuple[dict[str, list[int]], dict[str, str]]:
+        """Wait for the sampled tokens and remember them; tokens and errors by request."""
         token_ids = sampled.token_ids.cpu().numpy()
         is_valid = sampled.is_valid.cpu().numpy()
         self._rows.write_sampled(inputs, token_ids)
@@ -94,7 +123,7 @@ class ModelRunner:
             errors = self._invalid_rows(plan, inputs, is_valid.tolist())
             for request_id in errors:
                 del tokens_of[request_id]
-        return StepResult(plan.step_id, tokens_of, errors)
+        return tokens_of, errors
 
     def _invalid_rows(
         self, plan: StepPlan, inputs: StepInputs, is_valid: list[bool]

@@ -6,12 +6,25 @@ that share prompt blocks (`fork_of`). Giving `output_token_ids` up front resumes
 preemption, hand-over to another worker and failover all use that one path.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-__all__ = ["FinishReason", "Request", "RequestStatus", "SamplingParams", "StopMatcher", "StopRules"]
+import numpy as np
+import numpy.typing as npt
+
+from engine.logprobs import LogprobRecord
+
+__all__ = [
+    "FinishReason",
+    "Request",
+    "RequestStatus",
+    "SamplingParams",
+    "StopMatcher",
+    "StopRules",
+    "TokenConstraint",
+]
 
 
 class FinishReason(StrEnum):
@@ -73,9 +86,36 @@ class StopMatcher(Protocol):
         ...
 
 
+class TokenConstraint(Protocol):
+    """Which tokens may come next, as far as the output goes that it was given."""
+
+    @property
+    def error(self) -> str | None:
+        """Why nothing can come next any more; the request then fails alone."""
+        ...
+
+    @property
+    def num_words(self) -> int:
+        """How many words a mask has, of 32 tokens each."""
+        ...
+
+    def append(self, token_id: int) -> bool:
+        """Take one more output token; True when the output is complete: nothing may follow."""
+        ...
+
+    def fill(self, row: npt.NDArray[np.int32], banned: Collection[int]) -> bool:
+        """Write the mask of the next token, a bit for each token of the vocabulary, without the
+        `banned` ones. False: any token may come, and `row` is not to be used.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRules:
-    """When a request ends. `eos_token_ids` are the model's; `ignore_eos` disables only those."""
+    """When a request ends. `eos_token_ids` are the model's; `ignore_eos` disables only those.
+
+    With `max_tokens` 0 nothing is sampled: the request ends when its prompt is scored.
+    """
 
     max_tokens: int
     min_tokens: int = 0
@@ -99,6 +139,8 @@ class Request:
     stop: StopRules
     output_token_ids: list[int] = field(default_factory=list)
     stop_matcher: StopMatcher | None = None
+    constraint: TokenConstraint | None = None  # stands where the output stands
+    logprobs: LogprobRecord | None = None  # asks for log probabilities; the scheduler fills it
     choice_index: int = 0
     fork_of: str | None = None
     cache_salt: str = ""
@@ -117,6 +159,7 @@ class Request:
     finish_reason: FinishReason | None = None
     stop_reason: int | str | None = None  # the stop token id or stop string, None for EOS
     error: str | None = None
+    is_refused: bool = False  # the error is the request's own fault, not the engine's
 
     @property
     def num_prompt_tokens(self) -> int:
@@ -134,6 +177,16 @@ class Request:
     @property
     def is_finished(self) -> bool:
         return self.status is RequestStatus.FINISHED
+
+    @property
+    def ends_with_stop_token(self) -> bool:
+        """Whether the last token only ended the output: an EOS or stop token, not content."""
+        if self.finish_reason is not FinishReason.STOP or not self.output_token_ids:
+            return False
+        ends = self.stop.stop_token_ids
+        if not self.stop.ignore_eos:
+            ends = ends | self.stop.eos_token_ids
+        return self.output_token_ids[-1] in ends
 
     def token_ids(self, start: int, stop: int) -> list[int]:
         """The tokens at positions [start, stop) of prompt + output."""

@@ -19,6 +19,7 @@ from kernels.sampling import (
     SamplingTensors,
     TokenBans,
     TokenBiases,
+    TokenMasks,
 )
 from kernels.sampling.noise import uniforms
 
@@ -44,17 +45,19 @@ class Sampler:
         output_positions = inputs.sample_positions - self._rows.num_prompt_tokens[rows]
         columns = self._rows.sampling
         bans = self._bans(rows, output_positions)
+        masks = self._masks(inputs)
         biases = self._biases(rows)
         penalties = self._penalties(inputs)
         temperature = columns.temperature[rows]
         if not temperature.any():
-            return SamplingTensors(bans=bans, biases=biases, penalties=penalties)
+            return SamplingTensors(bans=bans, masks=masks, biases=biases, penalties=penalties)
         noise = uniforms(columns.seed[rows], columns.choice_index[rows], output_positions)
         min_p, top_k, top_p = columns.min_p[rows], columns.top_k[rows], columns.top_p[rows]
         return SamplingTensors(
             temperature=self._copy(temperature),
             uniform=self._copy(noise),
             bans=bans,
+            masks=masks,
             biases=biases,
             penalties=penalties,
             min_p=self._copy(min_p) if min_p.any() else None,
@@ -75,6 +78,11 @@ class Sampler:
             rows=self._copy(np.repeat(active, counts)),
             token_ids=self._copy(np.concatenate(lists)),
         )
+
+    def _masks(self, inputs: StepInputs) -> TokenMasks | None:
+        if inputs.masks is None:
+            return None
+        return TokenMasks(rows=self._copy(inputs.masks.rows), bits=self._copy(inputs.masks.bits))
 
     def _biases(self, rows: _Int64) -> TokenBiases | None:
         columns = self._rows.sampling

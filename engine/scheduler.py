@@ -19,7 +19,9 @@ from engine.isolation import StepIsolation
 from engine.kv_cache_manager import KVCacheManager
 from engine.request import FinishReason, Request, RequestStatus
 from engine.step import NewRequest, PlanRow, StepPlan, StepResult
+from engine.step_budget import StepBudget, has_unscored_tokens, scored_positions
 from engine.stop import append_token
+from engine.waiting_queue import WaitingQueue
 
 __all__ = ["Scheduler"]
 
@@ -29,8 +31,9 @@ _Key = tuple[int, int, str]
 class Scheduler:
     """Plans steps over the requests it was given.
 
-    Order is (priority, arrival): a smaller number goes first. The running set is kept in that
-    order, so its last member is what preemption gives up.
+    Waiting requests are admitted in the order of `WaitingQueue`, those that were preempted first.
+    The running set is kept in the order of (priority, arrival): its last member is what preemption
+    gives up.
     """
 
     def __init__(
@@ -47,7 +50,8 @@ class Scheduler:
         self._clock = clock
         self._requests: dict[str, Request] = {}
         self._order: dict[str, _Key] = {}
-        self._waiting: list[_Key] = []  # a heap; entries of requests that no longer wait are stale
+        self._waiting = WaitingQueue(by_prefix=cache.is_caching)
+        self._preempted: list[_Key] = []  # a heap; entries of requests that run or ended are stale
         self._running: list[_Key] = []
         self._dropped: list[str] = []
         self._unsent: set[str] = set()  # running, but the ranks must learn them (again)
@@ -75,7 +79,11 @@ class Scheduler:
         key = (request.priority, self._num_added, request.request_id)
         self._requests[request.request_id] = request
         self._order[request.request_id] = key
-        heapq.heappush(self._waiting, key)
+        self._waiting.add(request)
+
+    def find(self, request_id: str) -> Request | None:
+        """The request, unless it has ended."""
+        return self._requests.get(request_id)
 
     def finish(self, request_id: str, reason: FinishReason, error: str | None = None) -> Request:
         """End a request now, whatever it is doing. Raises KeyError if it is not here."""
@@ -90,8 +98,11 @@ class Scheduler:
         only = self._isolation.group
         rows: list[PlanRow] = []
         new_requests: list[NewRequest] = []
+        if only is None:
+            self._give_way()
         num_preemptions = self.num_preemptions
-        budget = self._schedule_running(rows, new_requests, only)
+        budget = StepBudget(self._config.max_num_batched_tokens, self._config.max_num_scored_tokens)
+        self._schedule_running(rows, new_requests, only, budget)
         if self.num_preemptions == num_preemptions:
             self._schedule_waiting(rows, new_requests, only, budget)
         if not rows:
@@ -112,7 +123,7 @@ class Scheduler:
                 finished.append(
                     self.finish(row.request_id, FinishReason.ERROR, result.errors[row.request_id])
                 )
-            elif row.logit_positions and self._book(request, result.token_ids[row.request_id]):
+            elif self._book(request, row, result):
                 self._leave(request)
                 finished.append(request)
         return finished
@@ -143,6 +154,10 @@ class Scheduler:
             return []
         return [self.finish(culprit, FinishReason.ERROR, message)]
 
+    def forget_prefixes(self) -> None:
+        """Empty the prefix cache."""
+        self._cache.forget_prefixes()
+
     def end_isolation(self) -> None:
         """Let everything run again: the requests kept apart cannot go on by themselves."""
         self._isolation = StepIsolation()
@@ -153,21 +168,22 @@ class Scheduler:
         assert self._running == sorted(self._running), "running set out of order"
         assert len(self._running) <= self._config.max_num_seqs, "too many requests run"
         running = {key[2] for key in self._running}
-        waiting = {key[2] for key in self._waiting}
+        preempted = {key[2] for key in self._preempted}
         for request_id, request in self._requests.items():
             is_running = request.status is RequestStatus.RUNNING
             assert is_running == (request_id in running), f"{request_id} is not where it says"
-            assert is_running or request_id in waiting, f"{request_id} is lost"
+            is_waiting = request_id in (self._waiting if not request.num_preemptions else preempted)
+            assert is_running or is_waiting, f"{request_id} is lost"
 
     def _schedule_running(
         self,
         rows: list[PlanRow],
         new_requests: list[NewRequest],
         only: Mapping[str, int] | None,
-    ) -> int:
-        budget = self._config.max_num_batched_tokens
+        budget: StepBudget,
+    ) -> None:
         index = 0
-        while index < len(self._running) and budget > 0:
+        while index < len(self._running) and budget.num_tokens > 0:
             request = self._requests[self._running[index][2]]
             index += 1
             if only is not None and request.request_id not in only:
@@ -176,8 +192,7 @@ class Scheduler:
             if num_new == 0 or not self._make_room(request, num_new):
                 continue
             rows.append(self._plan_row(request, num_new, new_requests))
-            budget -= num_new
-        return budget
+            budget.spend(num_new, len(rows[-1].scored_positions))
 
     def _make_room(self, request: Request, num_new: int) -> bool:
         """Find blocks, giving up the last of the running set as often as it takes. False if the
@@ -190,32 +205,53 @@ class Scheduler:
                 return False
         return True
 
+    def _give_way(self) -> None:
+        """Give up the last of the running set if an urgent request (priority below 0) could not be
+        admitted beside it, and it is not urgent itself. One for each step.
+        """
+        request = self._next_waiting(None)
+        if request is None or request.priority >= 0 or not self._running:
+            return
+        victim = self._requests[self._running[-1][2]]
+        is_full = len(self._running) >= self._config.max_num_seqs
+        if victim.priority >= 0 and (
+            is_full or not self._cache.can_admit(request, self._cache.find_prefix(request))
+        ):
+            self._preempt(victim)
+
     def _schedule_waiting(
         self,
         rows: list[PlanRow],
         new_requests: list[NewRequest],
         only: Mapping[str, int] | None,
-        budget: int,
+        budget: StepBudget,
     ) -> None:
-        while budget > 0 and len(self._running) < self._config.max_num_seqs:
+        while len(self._running) < self._config.max_num_seqs:
             request = self._next_waiting(only)
-            if request is None or not self._admit(request):
+            if request is None or not budget.can_begin(request) or not self._admit(request):
                 return
             num_new = self._num_new_tokens(request, budget)
             self._cache.extend(request, request.num_computed_tokens + num_new)
             rows.append(self._plan_row(request, num_new, new_requests))
-            budget -= num_new
+            budget.spend(num_new, len(rows[-1].scored_positions))
 
     def _next_waiting(self, only: Mapping[str, int] | None) -> Request | None:
         if only is not None:
             keys = (self._order[request_id] for request_id in only)
-            waiting = [key for key in keys if not self._is_running(key[2])]
-            return self._requests[min(waiting)[2]] if waiting else None
-        while self._waiting:
-            request = self._requests.get(self._waiting[0][2])
+            left = [key for key in keys if not self._is_running(key[2])]
+            return self._requests[min(left)[2]] if left else None
+        preempted, request_id = self._next_preempted(), self._waiting.next()
+        waiting = self._requests[request_id] if request_id is not None else None
+        if preempted is None or (waiting is not None and waiting.priority < preempted.priority):
+            return waiting
+        return preempted
+
+    def _next_preempted(self) -> Request | None:
+        while self._preempted:
+            request = self._requests.get(self._preempted[0][2])
             if request is not None and request.status is not RequestStatus.RUNNING:
                 return request
-            heapq.heappop(self._waiting)
+            heapq.heappop(self._preempted)
         return None
 
     def _admit(self, request: Request) -> bool:
@@ -233,6 +269,7 @@ class Scheduler:
         self._cache.admit(request, prefix)
         request.status = RequestStatus.RUNNING
         self._unsent.add(request.request_id)
+        self._waiting.remove(request.request_id)
         insort(self._running, self._order[request.request_id])
         self._count_admission(request)
         return True
@@ -245,15 +282,17 @@ class Scheduler:
         if request.num_cached_tokens is None:
             request.num_cached_tokens = min(request.num_computed_tokens, request.num_prompt_tokens)
 
-    def _num_new_tokens(self, request: Request, budget: int) -> int:
+    def _num_new_tokens(self, request: Request, budget: StepBudget) -> int:
         num_pending = request.num_pending_tokens
         num_known = request.num_tokens + num_pending
+        if num_pending and request.constraint is not None:
+            return 0  # the mask of the next token depends on the pending one
         if num_pending and (
             num_known >= self._max_model_len
             or request.num_output_tokens + num_pending >= request.stop.max_tokens
         ):
             return 0  # the pending token will end the request
-        return min(num_known - request.num_computed_tokens, budget)
+        return budget.fit(request, num_known - request.num_computed_tokens)
 
     def _plan_row(self, request: Request, num_new: int, new_requests: list[NewRequest]) -> PlanRow:
         if request.request_id in self._unsent:
@@ -270,8 +309,10 @@ class Scheduler:
         start = request.num_computed_tokens
         end = start + num_new
         is_caught_up = end == request.num_tokens + request.num_pending_tokens
+        is_sampled = is_caught_up and request.stop.max_tokens > 0
+        scored = scored_positions(request, end)
         request.num_computed_tokens = end
-        if is_caught_up:
+        if is_sampled:
             request.num_pending_tokens += 1
         self._cache.publish(request)
         return PlanRow(
@@ -279,10 +320,25 @@ class Scheduler:
             start,
             num_new,
             self._cache.take_new_block_ids(request),
-            range(end - 1, end) if is_caught_up else range(0),
+            range(end - 1, end) if is_sampled else range(0),
+            num_logprobs=request.logprobs.num_top if request.logprobs is not None else None,
+            scored_positions=scored,
         )
 
-    def _book(self, request: Request, token_ids: list[int]) -> bool:
+    def _book(self, request: Request, row: PlanRow, result: StepResult) -> bool:
+        """Take in what a step brought for one request; True if it has ended."""
+        if request.logprobs is not None and row.request_id in result.logprobs:
+            request.logprobs.extend(result.logprobs[row.request_id])
+            self._cache.keep_scores(request)
+        if row.logit_positions:
+            return self._append(request, result.token_ids[row.request_id])
+        if request.stop.max_tokens > 0 or has_unscored_tokens(request):
+            return False
+        request.finish_reason = FinishReason.LENGTH
+        self.prompt_tokens += request.num_prompt_tokens
+        return True
+
+    def _append(self, request: Request, token_ids: list[int]) -> bool:
         """Append sampled tokens; True if one of them ended the request."""
         if request.first_token_s is None:
             request.first_token_s = self._clock()
@@ -301,11 +357,12 @@ class Scheduler:
         self.num_preemptions += 1
         self._drop_rank_state(request)
         self._unsent.discard(request.request_id)
-        heapq.heappush(self._waiting, self._order[request.request_id])
+        heapq.heappush(self._preempted, self._order[request.request_id])
 
     def _leave(self, request: Request) -> None:
         if request.status is RequestStatus.RUNNING:
             self._running.remove(self._order[request.request_id])
+        self._waiting.remove(request.request_id)
         request.status = RequestStatus.FINISHED
         request.finished_s = self._clock()
         self._cache.release(request)

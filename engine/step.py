@@ -6,9 +6,13 @@ may send them to other processes. Must not know: requests, blocks' meaning, tens
 
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
+from engine.logprobs import LogprobRows
 from engine.request import SamplingParams
 
-__all__ = ["NewRequest", "PlanRow", "StepPlan", "StepResult"]
+__all__ = ["NewRequest", "PlanRow", "StepPlan", "StepResult", "TokenMasks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,9 @@ class PlanRow:
     `new_block_ids` has one tuple for each KV group, appended to the row's block tables.
     `logit_positions` are the token positions whose next token is to be sampled: empty while a
     prompt is being chunked, one position afterwards, several with draft tokens.
+    `num_logprobs`: with how many of the likeliest tokens log probabilities are told; None: they are
+    not. `scored_positions` are those before the sampled ones, without a gap, whose next token is
+    known to the ranks and whose log probability is wanted.
     """
 
     request_id: str
@@ -41,6 +48,20 @@ class PlanRow:
     num_new_tokens: int
     new_block_ids: tuple[tuple[int, ...], ...]
     logit_positions: range
+    num_logprobs: int | None = None
+    scored_positions: range = range(0)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenMasks:
+    """Which tokens some of the sampled ones may be: `bits[i]` holds for number `rows[i]` of the
+    plan's sampled tokens.
+
+    rows: [n] int64. bits: [n, ceil(V / 32)] int32; bit t % 32 of word t // 32 stands for token t.
+    """
+
+    rows: npt.NDArray[np.int64]
+    bits: npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +72,7 @@ class StepPlan:
     rows: tuple[PlanRow, ...]
     new_requests: tuple[NewRequest, ...] = ()
     dropped_request_ids: tuple[str, ...] = ()
+    masks: TokenMasks | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -60,9 +82,11 @@ class StepPlan:
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """Sampled tokens by request (rows without logit positions are absent), and requests that
-    failed alone on the device (`errors`: request id to message), such as NaN logits.
+    failed alone on the device (`errors`: request id to message), such as NaN logits. `logprobs`
+    are of the scored and the sampled tokens, for rows that ask.
     """
 
     step_id: int
     token_ids: dict[str, list[int]]
     errors: dict[str, str] = field(default_factory=dict)
+    logprobs: dict[str, LogprobRows] = field(default_factory=dict)

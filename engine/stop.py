@@ -27,8 +27,24 @@ def append_token(request: Request, token_id: int, max_model_len: int) -> bool:
         elif matched:
             request.finish_reason = FinishReason.STOP
             request.stop_reason = request.stop_matcher.stop_string if request.stop_matcher else None
+    if request.constraint is not None:
+        _apply_constraint(request, token_id)
     if request.finish_reason is None and (
         request.num_output_tokens >= rules.max_tokens or request.num_tokens >= max_model_len
     ):
         request.finish_reason = FinishReason.LENGTH
     return request.finish_reason is not None
+
+
+def _apply_constraint(request: Request, token_id: int) -> None:
+    """A complete output ends the request even before `min_tokens`: nothing may follow it."""
+    assert request.constraint is not None
+    is_complete = request.constraint.append(token_id)
+    if request.finish_reason is not None:
+        return
+    if request.constraint.error is not None:
+        request.finish_reason = FinishReason.ERROR
+        request.error = request.constraint.error
+        request.is_refused = True
+    elif is_complete:
+        request.finish_reason = FinishReason.STOP

@@ -14,6 +14,7 @@ from transformers import AutoTokenizer
 
 from engine.control_tokens import ControlTokens, MarkedText
 from engine.errors import ModelRefusedError
+from engine.token_text import TokenTexts
 
 __all__ = ["Tokenizer", "load_tokenizer"]
 
@@ -34,15 +35,22 @@ def load_tokenizer(folder: Path, name: str) -> "Tokenizer":
 
 
 class Tokenizer:
-    """A Hugging Face tokenizer with the three things the engine's callers need. Thread safe."""
+    """A Hugging Face tokenizer with the few things the engine's callers need. Thread safe.
+
+    `added_token_ids` are the tokens that stand for one fixed text each, special or not.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self.hf_tokenizer = tokenizer
         self.control_tokens = ControlTokens(_control_tokens(tokenizer))
+        self.texts = TokenTexts(tokenizer)
         self.eos_token_id: int | None = tokenizer.eos_token_id
         self.special_token_ids = frozenset(
             token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special
         )
+        self.added_token_ids: dict[str, int] = {
+            token.content: token_id for token_id, token in tokenizer.added_tokens_decoder.items()
+        }
         self._unknown_id: int | None = tokenizer.unk_token_id
         self._unknown_token: str | None = tokenizer.unk_token
         self._fast: FastTokenizer | None = getattr(tokenizer, "backend_tokenizer", None)
@@ -60,16 +68,23 @@ class Tokenizer:
             return self._encode_marked(marked)
         return self._encode(marked.text)
 
+    def encode_text(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """The tokens of a text that no template made: special tokens written in it become tokens,
+        and those that the tokenizer puts around every text (often one at its beginning) are added
+        unless told otherwise.
+        """
+        return self._encode(text, add_special_tokens=add_special_tokens)
+
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool = True) -> str:
         """The text of the tokens; bytes that form no character become U+FFFD."""
         text: str = self.hf_tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens)
         return text
 
-    def _encode(self, text: str) -> list[int]:
+    def _encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         if self._fast is None:
-            ids: list[int] = self.hf_tokenizer.encode(text, add_special_tokens=False)
+            ids: list[int] = self.hf_tokenizer.encode(text, add_special_tokens=add_special_tokens)
             return ids
-        (encoding,) = self._fast.encode_batch_fast([text], add_special_tokens=False)
+        (encoding,) = self._fast.encode_batch_fast([text], add_special_tokens=add_special_tokens)
         return list(encoding.ids)
 
     def _encode_marked(self, marked: MarkedText) -> list[int]:

@@ -7,12 +7,14 @@ out. `next_token` is its "model".
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import xxhash
 
 from engine.block_pool import BlockPool
 from engine.config import SchedulerConfig
 from engine.core import EngineCore
 from engine.kv_cache_manager import KVCacheManager
+from engine.logprobs import LogprobRows
 from engine.request import Request, SamplingParams, StopRules
 from engine.scheduler import Scheduler
 from engine.step import PlanRow, StepPlan, StepResult
@@ -21,6 +23,7 @@ __all__ = [
     "ByteTokenizer",
     "FakeEngine",
     "FakeExecutor",
+    "expected_scores",
     "expected_tokens",
     "make_request",
     "next_token",
@@ -41,6 +44,16 @@ def expected_tokens(prompt: list[int], count: int, choice_index: int = 0) -> lis
     for _ in range(count):
         context.append(next_token(context, choice_index))
     return context[len(prompt) :]
+
+
+def score(context: list[int], token: int) -> int:
+    """The fake log probability of a token: a pure function of all before it."""
+    return -(next_token([*context, token]) + 1)
+
+
+def expected_scores(tokens: list[int], first: int) -> list[float]:
+    """What any correct engine tells of the tokens from index `first` on."""
+    return [float(score(tokens[:index], tokens[index])) for index in range(first, len(tokens))]
 
 
 def make_request(
@@ -91,8 +104,16 @@ class FakeExecutor:
             self._write(row)
         if bad := sorted(self.failing & {row.request_id for row in plan.rows}):
             raise RuntimeError(f"injected failure: {bad[0]}")
+        tokens = {r.request_id: self._sample(r) for r in self._sampled(plan)}
+        asked = [row for row in plan.rows if row.num_logprobs is not None]
         return StepResult(
-            plan.step_id, {r.request_id: self._sample(r) for r in self._sampled(plan)}
+            plan.step_id,
+            tokens,
+            logprobs={
+                row.request_id: self._scores(row)
+                for row in asked
+                if row.scored_positions or row.logit_positions
+            },
         )
 
     def collect(self, handle: StepResult) -> StepResult:
@@ -121,6 +142,24 @@ class FakeExecutor:
         row.token_ids += tokens
         return tokens
 
+    def _scores(self, plan_row: PlanRow) -> LogprobRows:
+        """Scores of the tokens after the scored and the sampled positions, read from the cache."""
+        row = self.rows[plan_row.request_id]
+        positions = [*plan_row.scored_positions, *plan_row.logit_positions]
+        assert positions == list(range(positions[0], positions[-1] + 1)), "a gap in the positions"
+        values = []
+        for position in positions:
+            context = [self.slots[self._slot(row, p)] for p in range(position + 1)]
+            values.append(score(context, row.token_ids[position + 1]))  # type: ignore[arg-type]
+        num_top = plan_row.num_logprobs or 0
+        return LogprobRows(
+            positions[0] + 1,
+            np.array(values, np.float32),
+            np.ones(len(values), np.int64),
+            np.zeros((len(values), num_top), np.int64),
+            np.zeros((len(values), num_top), np.float32),
+        )
+
     def _slot(self, row: _Row, position: int) -> int:
         block, offset = divmod(position, self.block_size)
         return row.block_ids[block] * self.block_size + offset
@@ -139,12 +178,15 @@ class FakeEngine:
         max_model_len: int = 128,
         enable_caching: bool = True,
         max_in_flight: int = 1,
+        max_num_scored_tokens: int = 256,
     ) -> None:
         self.pool = BlockPool(num_blocks, enable_caching=enable_caching)
         self.cache = KVCacheManager(self.pool, block_size, enable_caching=enable_caching)
         self.scheduler = Scheduler(
             SchedulerConfig(
-                max_num_seqs=max_num_seqs, max_num_batched_tokens=max_num_batched_tokens
+                max_num_seqs=max_num_seqs,
+                max_num_batched_tokens=max_num_batched_tokens,
+                max_num_scored_tokens=max_num_scored_tokens,
             ),
             self.cache,
             max_model_len=max_model_len,

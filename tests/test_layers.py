@@ -87,7 +87,9 @@ def test_only_device_files_name_cuda() -> None:
                 assert ast.unparse(node.value) != "torch", f"{_id(path)}:{node.lineno}"
 
 
-@pytest.mark.parametrize("module", ["jobs.redis_queue", "schemas.chat", "worker.cli"])
+@pytest.mark.parametrize(
+    "module", ["jobs.redis_queue", "schemas.chat", "worker.cli", "worker.serve", "worker.control"]
+)
 def test_no_torch_behind_a_light_import(module: str) -> None:
     code = f"import sys, {module}; sys.exit(bool({{'torch', 'transformers'}} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

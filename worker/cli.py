@@ -17,8 +17,12 @@ import typer
 
 from engine.threads import let_waiting_threads_sleep
 from worker.background import is_any_left
+from worker.dead_commands import add_dead_commands
+from worker.endpoint_commands import add_endpoint_commands
 from worker.errors import EXIT_FAILED, EXIT_USAGE, exit_code_of, first_cause, sentence_for
+from worker.key_commands import add_key_commands
 from worker.logging import configure_logging
+from worker.measuring_commands import add_measuring_commands
 from worker.option_groups import setting, with_groups
 from worker.options import (
     BatchOptions,
@@ -27,6 +31,7 @@ from worker.options import (
     ModelOptions,
     QueueOptions,
     ServiceOptions,
+    SharedQueueOptions,
 )
 from worker.settings import EnqueueSettings, ResultsSettings, RunSettings, ServiceSettings
 
@@ -106,7 +111,7 @@ def run(
 def worker(
     model: ModelOptions,
     engine: EngineOptions,
-    queue: QueueOptions,
+    queue: SharedQueueOptions,
     service: ServiceOptions,
     log: LogOptions,
 ) -> int:
@@ -122,7 +127,7 @@ def worker(
 def enqueue(
     file: InputFile,
     batch: BatchOptions,
-    queue: QueueOptions,
+    queue: SharedQueueOptions,
     log: LogOptions,
     output: Annotated[
         str | None,
@@ -166,7 +171,7 @@ def enqueue(
 @with_groups
 def status(
     batch_id: BatchId,
-    queue: QueueOptions,
+    queue: SharedQueueOptions,
     log: LogOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
@@ -179,7 +184,7 @@ def status(
 
 @app.command()
 @with_groups
-def results(batch_id: BatchId, output: Output, queue: QueueOptions, log: LogOptions) -> int:
+def results(batch_id: BatchId, output: Output, queue: SharedQueueOptions, log: LogOptions) -> int:
     """Write the results of a batch, waiting until it is finished."""
     configure_logging(log_format=log.log_format, level=log.log_level, quiet=True)
     from worker.batches import fetch_results
@@ -193,7 +198,7 @@ def results(batch_id: BatchId, output: Output, queue: QueueOptions, log: LogOpti
 
 @app.command()
 @with_groups
-def cancel(batch_id: BatchId, queue: QueueOptions, log: LogOptions) -> int:
+def cancel(batch_id: BatchId, queue: SharedQueueOptions, log: LogOptions) -> int:
     """Cancel a batch; rows that are finished stay."""
     configure_logging(log_format=log.log_format, level=log.log_level, quiet=True)
     from worker.batches import cancel_batch
@@ -201,45 +206,10 @@ def cancel(batch_id: BatchId, queue: QueueOptions, log: LogOptions) -> int:
     return cancel_batch(batch_id, queue)
 
 
-@app.command(name="eval")
-@with_groups
-def evaluate(
-    output: Output,
-    model: ModelOptions,
-    engine: EngineOptions,
-    queue: QueueOptions,
-    service: ServiceOptions,
-    log: LogOptions,
-    suite: Annotated[
-        str,
-        typer.Argument(metavar="SUITE", help="A suite file, or 'demo': the demo model's own."),
-    ] = "demo",
-    per_task: Annotated[
-        int, setting("--per-task", "Rows of each task of the demo suite.", min=1)
-    ] = 200,
-    suite_seed: Annotated[int, setting("--suite-seed", "Seed of the demo suite's rows.")] = 0,
-    fresh: Annotated[
-        bool,
-        setting("--fresh", "Start over: forget what earlier runs computed.", shown_default="off"),
-    ] = False,
-) -> int:
-    """Run a suite of rows with known answers and print the accuracy per task."""
-    is_bar_enough = sys.stderr.isatty() and service.metrics_port is None
-    configure_logging(log_format=log.log_format, level=log.log_level, quiet=is_bar_enough)
-    from worker.evaluate import EvalSettings
-    from worker.evaluate import evaluate as run_suite
-
-    run = RunSettings(
-        file=Path(suite),
-        output=output,
-        fresh=fresh,
-        batch=BatchOptions(),
-        process=ServiceSettings(model=model, engine=engine, queue=queue, service=service),
-        resume_command=_resume_command(),
-    )
-    return run_suite(
-        EvalSettings(suite=suite, per_task=per_task, suite_seed=suite_seed, run=run)
-    )
+add_dead_commands(app)
+add_endpoint_commands(app)
+add_key_commands(app)
+add_measuring_commands(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -295,7 +265,9 @@ def _flush() -> None:
 
 
 def _command(arguments: Sequence[str]) -> str:
-    names = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    commands = app.registered_commands
+    names = {each.name or each.callback.__name__ for each in commands if each.callback}
+    names |= {each.name for each in app.registered_groups if each.name}
     return f"{arguments[0]} " if arguments and arguments[0] in names else ""
 
 

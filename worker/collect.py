@@ -5,7 +5,7 @@ not know: who computes the rows.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from jobs.drain import Drain, FlushReport
@@ -26,13 +26,16 @@ _LOOK_EVERY_S = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
-    """Brings one batch into files. `num_tokens` counts the output tokens of this process."""
+    """Brings one batch into files. `num_tokens` counts the output tokens of this process;
+    `rebuild` announces the batch again if the queue has lost it.
+    """
 
     queue: RedisQueue
     store: PartStore
     display: Display
     on_flush: Callable[[FlushReport], None] | None = None
     num_tokens: Callable[[], int] = lambda: 0
+    rebuild: Callable[[], Awaitable[None]] | None = None
 
     @property
     def batch_id(self) -> str:
@@ -41,19 +44,27 @@ class Collector:
     async def collect(self) -> BatchState:
         """Store rows until the batch has its last one. Returns the batch's final state.
 
-        Raises StoreWriteError, UnknownBatchError if the queue loses the batch.
+        Raises StoreWriteError, UnknownBatchError if the queue loses the batch and nobody can
+        announce it again.
         """
-        drain = Drain(self.queue, self.store, on_flush=self.on_flush)
         async with asyncio.TaskGroup() as group:
             follower = group.create_task(
                 follow(self.queue, self.batch_id, self.display, self.num_tokens)
             )
-            report = await drain.run()
+            await self._drain()
             follower.cancel()
-        if report.state is None:
-            raise UnknownBatchError(f"the queue does not know batch {self.batch_id} any more")
         self.display.update(await snapshot(self.queue, self.batch_id, self.num_tokens()))
         return await self.queue.finish(self.batch_id)
+
+    async def _drain(self) -> None:
+        """Store rows until the last one, also if the queue must be told everything again."""
+        while True:
+            report = await Drain(self.queue, self.store, on_flush=self.on_flush).run()
+            if report.state is not None:
+                return
+            if self.rebuild is None:
+                raise UnknownBatchError(f"the queue does not know batch {self.batch_id} any more")
+            await self.rebuild()
 
     async def flush(self) -> None:
         """Store the rows that are recorded now."""

@@ -6,8 +6,9 @@ decides what became visible; a worker's memory of what it holds is never trusted
 
 from collections.abc import Sequence
 
-from jobs.queue import Commit, CommitReply, Outcome, Release
+from jobs.queue import Commit, CommitReply, Failure, Outcome, Release
 from jobs.redis_queue import RedisQueue
+from schemas.result import ResultRow
 from worker.group_call import GroupCall
 from worker.job import HeldJob
 from worker.metrics import WorkerMetrics
@@ -15,6 +16,7 @@ from worker.metrics import WorkerMetrics
 __all__ = ["Committer"]
 
 _MAX_COMMITS_PER_CALL = 128
+_MAX_MESSAGE_CHARS = 500
 
 
 class Committer:
@@ -36,6 +38,20 @@ class Committer:
             Commit(lease=job.lease, outcome=outcome, payload=payload)
         )
         self._metrics.job_committed(outcome, reply)
+        return reply
+
+    async def fail(self, job: HeldJob, row: ResultRow) -> CommitReply:
+        """Say that the worker, not the request, failed on this job: it runs again later, here or
+        elsewhere. `row` becomes visible if this was its last attempt.
+        """
+        failure = Failure(
+            lease=job.lease,
+            cause=row.error_code or "internal_error",
+            message=(row.error_message or "")[:_MAX_MESSAGE_CHARS],
+            payload=row.encode(),
+        )
+        reply = await self._queue.retry(self._consumer, failure)
+        self._metrics.job_committed(Outcome.ERR, reply)
         return reply
 
     async def start(self, jobs: Sequence[HeldJob]) -> None:

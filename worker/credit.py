@@ -44,6 +44,14 @@ class CreditWindow:
             return None
         return Ask(free_jobs, free_tokens)
 
+    def ask_beyond(self, num_waiting: int) -> Ask | None:
+        """What to take although the window is full, because clients wait for it: no more than a
+        share of the window beyond it.
+        """
+        spare = self.max_jobs + max(self.max_jobs // _REFILL_SHARE, 1) - self._num_jobs
+        num_jobs = min(num_waiting, spare)
+        return Ask(num_jobs, self.max_cost_tokens) if num_jobs > 0 else None
+
     def hold(self, cost_tokens: int) -> None:
         """One job came in."""
         self._num_jobs += 1

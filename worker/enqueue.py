@@ -10,7 +10,7 @@ import sys
 from time import monotonic, time
 
 from jobs.identity import new_batch_id
-from jobs.producers.fanout import fan_out
+from jobs.producers.fanout import fan_out, keep_fanned_out
 from jobs.producers.jsonl import JsonlProducer, check_strictly
 from jobs.producers.lines import InputFile, open_input
 from jobs.queue import BatchSpec
@@ -21,6 +21,7 @@ from worker.batches import known_status
 from worker.connection import Connection, needed_url, open_connection
 from worker.errors import EXIT_OK, RunError
 from worker.interruptible import interruptible
+from worker.producing import producer_settings
 from worker.settings import EnqueueSettings
 
 __all__ = ["enqueue_file"]
@@ -51,7 +52,9 @@ async def _enqueue(settings: EnqueueSettings, source: InputFile, target: Target 
         await _announce(connection, settings, batch_id, source, target)
         sys.stdout.write(f"{batch_id}\n")
         sys.stdout.flush()
-        producer = JsonlProducer(source, served_models=names)
+        producer = JsonlProducer(
+            source, served_models=names, settings=producer_settings(settings.batch)
+        )
         await interruptible(
             fan_out(connection.queue, batch_id, producer),
             f"interrupted; continue with: {settings.resume_command} --batch-id {batch_id}",
@@ -62,14 +65,29 @@ async def _enqueue(settings: EnqueueSettings, source: InputFile, target: Target 
         )
         if not settings.wait:
             return EXIT_OK
-        from worker.fetch import wait_for_batch
-
         place = None if target is None or target.kind is TargetKind.REDIS else target
         return await interruptible(
-            wait_for_batch(connection, batch_id, place, started_s),
+            _wait(connection, batch_id, producer, place, started_s),
             "interrupted, the batch goes on; wait for it with: "
             + _results_command(settings, batch_id),
         )
+
+
+async def _wait(
+    connection: Connection,
+    batch_id: str,
+    producer: JsonlProducer,
+    target: Target | None,
+    started_s: float,
+) -> int:
+    """Wait for the end, and send again what a server forgets that was rolled back."""
+    from worker.fetch import wait_for_batch
+
+    async with asyncio.TaskGroup() as group:
+        keeping = group.create_task(keep_fanned_out(connection.queue, batch_id, producer))
+        code = await wait_for_batch(connection, batch_id, target, started_s)
+        keeping.cancel()
+    return code
 
 
 async def _announce(

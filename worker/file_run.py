@@ -15,13 +15,16 @@ from time import monotonic, time
 
 from redis.exceptions import RedisError
 
-from jobs.errors import JobsError, UnknownBatchError
-from jobs.producers.fanout import fan_out
-from jobs.queue import BatchSpec, BatchStatus, ReconcileResult
-from jobs.recovery import count_outcomes, missing_items
+from jobs.errors import JobsError
+from jobs.lost_lines import LostLines
+from jobs.producers.fanout import keep_fanned_out
+from jobs.producers.lines import count_lines
+from jobs.queue import BatchSpec, BatchStatus
+from jobs.recovery import count_outcomes, put_back_missing
 from jobs.sinks.counts import RowCounts
 from jobs.sinks.manifest import RunFacts
 from jobs.store import PartStore
+from jobs.upkeep import Upkeep
 from worker.collect import Collector
 from worker.connection import Connection, open_connection, queue_settings
 from worker.errors import InterruptedRun
@@ -77,6 +80,7 @@ class FileRun:
                         report.seconds
                     ),
                     num_tokens=lambda: self._worker.num_generated_tokens,
+                    rebuild=lambda: self._rebuild(connection, store),
                 )
                 await self._announce(connection, store)
                 is_complete = await self._run_jobs(connection, collector, vitals, shutdown)
@@ -130,6 +134,14 @@ class FileRun:
         if status.num_enqueued > status.num_finished:
             self._worker.has_jobs.set()
 
+    async def _rebuild(self, connection: Connection, store: PartStore) -> None:
+        """The server came back empty, or somebody emptied it."""
+        _log.warning(
+            "the queue lost its data: it is told again what is to be done, %d rows are kept",
+            len(store.done),
+        )
+        await self._announce(connection, store)
+
     def _spec(self) -> BatchSpec:
         batch = self._plan.settings.batch
         expires_in_s = batch.expires_in
@@ -144,16 +156,16 @@ class FileRun:
         self, connection: Connection, collector: Collector, vitals: Vitals, shutdown: Shutdown
     ) -> bool:
         """Produce, compute and collect until every row is stored; False if a signal came first."""
-        upkeeper = build_maintenance(
-            connection, self._metrics, restore=lambda _: self._restore(connection, collector)
-        )
+        upkeeper = build_maintenance(connection, self._metrics)
         async with asyncio.TaskGroup() as group:
             maintaining = group.create_task(upkeeper.run())
             producing = group.create_task(self._produce(connection))
+            watching = group.create_task(self._lost_lines(connection, collector.store).run())
             working = group.create_task(self._worker.run(connection, vitals, shutdown))
             collecting = group.create_task(self._collect(collector, shutdown))
             await shutdown.stopping.wait()
             producing.cancel()
+            watching.cancel()
             await working
             maintaining.cancel()
             is_complete = collecting.done()
@@ -169,32 +181,29 @@ class FileRun:
             if self._producer.report.num_jobs:
                 self._worker.has_jobs.set()
 
-        report = await fan_out(
-            connection.queue, self._plan.batch_id, self._producer, on_progress=note
-        )
-        if report.refused_in_state == "":
-            raise UnknownBatchError(f"the queue lost batch {self._plan.batch_id}")
-        if report.refused_in_state is None:
-            self._num_rows = report.position
+        def complete(num_rows: int) -> None:
+            self._num_rows = num_rows
 
-    async def _restore(self, connection: Connection, collector: Collector) -> bool:
-        """Put lines back that the queue has lost; see `jobs.maintenance.RestoreBatch`."""
-        if self._num_rows is None:
-            return False
-        missing = await asyncio.to_thread(
-            lambda: [
-                item
-                for chunk in missing_items(self._producer, collector.store.done)
-                for item in chunk
-            ]
-        )
-        reply = await connection.queue.reconcile(
+        await keep_fanned_out(
+            connection.queue,
             self._plan.batch_id,
-            total=self._num_rows,
-            counts=await asyncio.to_thread(count_outcomes, collector.store),
-            missing=missing,
+            self._producer,
+            on_progress=note,
+            on_complete=complete,
         )
-        return reply.result is not ReconcileResult.STATE
+
+    def _lost_lines(self, connection: Connection, store: PartStore) -> LostLines:
+        async def put_back() -> bool:
+            if self._num_rows is None:
+                return False  # the fan-out sends them
+            return await put_back_missing(
+                connection.queue, self._plan.batch_id, self._producer, store
+            )
+
+        upkeep = Upkeep(
+            connection.redis, connection.keys, connection.settings, retrying=connection.retrying
+        )
+        return LostLines(upkeep, self._plan.batch_id, put_back)
 
     async def _leave(self, collector: Collector, shutdown: Shutdown) -> None:
         """A signal came: keep what is recorded, and say how to go on."""
@@ -213,19 +222,25 @@ class FileRun:
         )
 
     async def _finish(self, connection: Connection, collector: Collector) -> Summary:
-        report = await collector.write_files(
-            self._plan.target, self._facts(), num_rows=self._num_rows
-        )
+        facts = self._facts(num_lines=await self._count_lines())
+        report = await collector.write_files(self._plan.target, facts, num_rows=self._num_rows)
         self._plan.folder.complete(num_retryable=report.counts.num_retryable)
         if self._is_embedded:
             await connection.queue.delete_batch(self._plan.batch_id)
         return self._summary(report.counts, tuple(report.files))
 
-    def _facts(self) -> RunFacts:
+    async def _count_lines(self) -> int:
+        """Lines of the input. A run that finds them all in the queue does not read the file."""
+        num_lines = self._producer.report.num_lines
+        if num_lines:
+            return num_lines
+        return (await asyncio.to_thread(count_lines, self._plan.source)).num_lines
+
+    def _facts(self, *, num_lines: int) -> RunFacts:
         return RunFacts(
             input_path=str(self._plan.settings.file),
             input_sha256=self._plan.source.sha256,
-            num_lines=self._producer.report.num_lines,
+            num_lines=num_lines,
             num_reused=self._num_reused,
             model=self._plan.names[0],
             model_hash=self._plan.model_hash,

@@ -23,4 +23,9 @@ def engine_identity(config: EngineConfig, model_hash: str) -> str:
     if model.chat_template is not None:
         digest = hashlib.sha256(Path(model.chat_template).read_bytes()).hexdigest()
         parts.append(f"chat_template={digest[:32]}")
+    # Forced calls are written in the format of the parser; answers are read by both.
+    if model.tool_call_parser is not None:
+        parts.append(f"tool_call_parser={model.tool_call_parser}")
+    if model.reasoning_parser is not None:
+        parts.append(f"reasoning_parser={model.reasoning_parser}")
     return " ".join(parts)

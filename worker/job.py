@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from engine.request import Request
 from jobs.queue import Lease, LeaseLoss
 from schemas.chat import ChatCompletionRequest
+from schemas.completions import CompletionRequest
 from schemas.result import ResultRow
 
-__all__ = ["HeldJob", "PreparedJob"]
+__all__ = ["CompletionPrompt", "HeldJob", "PreparedCompletion", "PreparedJob"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,24 @@ class PreparedJob:
     """
 
     chat: ChatCompletionRequest
+    requests: Sequence[Request]
+    request_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionPrompt:
+    """One prompt of a text completion: as text, for echoing it, and as tokens."""
+
+    text: str
+    token_ids: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedCompletion:
+    """The same for a text completion: choice k of prompt p is request p * n + k."""
+
+    completion: CompletionRequest
+    prompts: Sequence[CompletionPrompt]
     requests: Sequence[Request]
     request_hash: str
 
@@ -39,7 +58,7 @@ class HeldJob:
     leased_s: float
     queue_s: float
     tenant: str = "default"
-    prepared: PreparedJob | None = None
+    prepared: PreparedJob | PreparedCompletion | None = None
     refusal: ResultRow | None = None
     is_started: bool = False
     loss: LeaseLoss | None = None

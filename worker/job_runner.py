@@ -17,6 +17,7 @@ from schemas.result import ResultRow
 from worker.committer import Committer
 from worker.handover import encode_progress
 from worker.job import HeldJob
+from worker.live import LiveAnswer, Publish, follow_job
 from worker.metrics import WorkerMetrics
 from worker.translate import Translator, internal_error
 
@@ -36,11 +37,13 @@ class JobRunner:
         translator: Translator,
         committer: Committer,
         metrics: WorkerMetrics,
+        publish: Publish | None = None,
     ) -> None:
         self._engine = engine
         self._translator = translator
         self._committer = committer
         self._metrics = metrics
+        self._publish = publish
 
     @property
     def is_engine_dead(self) -> bool:
@@ -48,7 +51,8 @@ class JobRunner:
         return self._engine.failure is not None
 
     async def run(self, job: HeldJob) -> bool:
-        """Take a started job to its end: recorded, or lost to somebody else.
+        """Take a started job to its end: recorded, put back to be tried again, or lost to somebody
+        else.
 
         False if it was interrupted because the worker stops; `job.progress` is set then. Raises
         EngineError if the engine itself died, and what the queue fails with.
@@ -56,8 +60,7 @@ class JobRunner:
         if job.loss is None:
             row = job.refusal or await self._row(job)
             if row is not None:
-                outcome = Outcome.OK if row.status_code == 200 else Outcome.ERR
-                await self._committer.commit(job, outcome, row.encode())
+                await self._record(job, row)
                 return True
         if job.loss is None:
             return False
@@ -92,11 +95,12 @@ class JobRunner:
     async def _compute(self, job: HeldJob, requests: Sequence[Request]) -> None:
         """Run every choice; one that an earlier worker finished stays as it is."""
         waiting = [request for request in requests if not request.is_finished]
+        live = follow_job(job, self._translator.answers, self._publish)
         if len(waiting) == 1:
-            await self._run_one(job, waiting[0])
+            await self._run_one(job, waiting[0], live)
         else:
             results = await asyncio.gather(
-                *(self._run_one(job, request) for request in waiting), return_exceptions=True
+                *(self._run_one(job, request, live) for request in waiting), return_exceptions=True
             )
             for result in results:
                 if isinstance(result, BaseException):
@@ -104,19 +108,29 @@ class JobRunner:
         for request in waiting:
             self._metrics.request_finished(request)
 
-    async def _run_one(self, job: HeldJob, request: Request) -> None:
+    async def _run_one(self, job: HeldJob, request: Request, live: LiveAnswer | None) -> None:
         """An interruption that came before the engine has the request must end it too."""
         if job.is_given_back or job.loss is not None:
             request.finish_reason = FinishReason.ABORT
         else:
-            await self._engine.run(request)
+            await self._engine.run(request, live.follow(request) if live is not None else None)
 
     def _answer(self, job: HeldJob, finished: Sequence[Request]) -> ResultRow:
         for request in finished:
             if request.finish_reason not in (FinishReason.STOP, FinishReason.LENGTH):
                 reason = request.error or f"The engine ended it: {request.finish_reason}"
+                if request.is_refused:
+                    return self._translator.refuse(job, ApiError(400, reason))
                 return self._translator.refuse(job, internal_error(reason))
         return self._translator.answer(job)
+
+    async def _record(self, job: HeldJob, row: ResultRow) -> None:
+        """A request's own fault is final; a failure of ours is one attempt of several."""
+        if row.status_code is not None and row.status_code >= 500:
+            await self._committer.fail(job, row)
+        else:
+            outcome = Outcome.OK if row.status_code == 200 else Outcome.ERR
+            await self._committer.commit(job, outcome, row.encode())
 
     async def _record_loss(self, job: HeldJob, loss: LeaseLoss) -> None:
         """The lease is over: a cancelled or expired job gets that row, any other is dropped."""

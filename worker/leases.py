@@ -15,6 +15,7 @@ from time import monotonic
 
 from redis.exceptions import RedisError
 
+from jobs.online.names import is_online
 from jobs.queue import Lease, LostLease
 from jobs.redis_queue import RedisQueue
 from worker.job import HeldJob
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 _RENEWALS_PER_LEASE = 4
 _LOOKS_PER_RENEWAL = 4
 _MAX_LEASES_PER_CALL = 256
+_RENEW_ONLINE_S = 1.0  # how soon a job ends whose client hung up
 _LONGEST_JOIN_S = 2.0
 
 Connect = Callable[[], AbstractAsyncContextManager[RedisQueue]]
@@ -91,25 +93,35 @@ class LeaseKeeper:
 
     async def _keep(self, loop: asyncio.AbstractEventLoop) -> None:
         last_s = monotonic()
-        look_every_s = self._renew_every_s / _LOOKS_PER_RENEWAL
+        look_every_s = min(self._renew_every_s / _LOOKS_PER_RENEWAL, _RENEW_ONLINE_S)
         is_failing = False
         async with self._connect() as queue:
             while not await asyncio.to_thread(self._stopping.wait, look_every_s):
-                if monotonic() - last_s < self._renew_every_s or not self._pulse.has_moved():
+                is_due = monotonic() - last_s >= self._renew_every_s
+                jobs = self._due(everything=is_due)
+                if not (is_due or jobs) or not self._pulse.has_moved():
                     continue
                 try:
-                    await self._renew_all(queue, loop)
+                    await self._renew(jobs, queue, loop)
                 except (RedisError, OSError) as error:
                     if not is_failing:
                         _log.warning("leases cannot be renewed, trying again: %s", error)
                     is_failing = True
                 else:
                     is_failing = False
-                    last_s = monotonic()
+                    last_s = monotonic() if is_due else last_s
 
-    async def _renew_all(self, queue: RedisQueue, loop: asyncio.AbstractEventLoop) -> None:
+    def _due(self, *, everything: bool) -> list[HeldJob]:
+        """What to renew now. Jobs that somebody waits for always are: renewing tells of the clients
+        that hung up.
+        """
         with self._lock:
             jobs = list(self._jobs.values())
+        return jobs if everything else [job for job in jobs if is_online(job.lease.batch_id)]
+
+    async def _renew(
+        self, jobs: Sequence[HeldJob], queue: RedisQueue, loop: asyncio.AbstractEventLoop
+    ) -> None:
         for first in range(0, len(jobs), _MAX_LEASES_PER_CALL):
             some = jobs[first : first + _MAX_LEASES_PER_CALL]
             lost = await queue.renew(

@@ -33,7 +33,9 @@ def load_machine(config: EngineConfig, names: tuple[str, ...]) -> Machine:
     """Build the engine and what translates for it. Takes seconds. Raises EngineError."""
     from engine.async_engine import AsyncEngine
     from engine.build import build_engine
+    from engine.parsers.choice import answer_parser
     from worker.answers import AnswerWriter
+    from worker.constraints import Constrainer
     from worker.identity import engine_identity
     from worker.sampling import ModelLimits
     from worker.translate import Translator
@@ -41,6 +43,12 @@ def load_machine(config: EngineConfig, names: tuple[str, ...]) -> Machine:
     parts = build_engine(config)
     info = parts.info
     consumer = new_consumer_name()
+    parser = answer_parser(
+        parts.tokenizer,
+        parts.chat_template.source,
+        tool_call_parser=config.model.tool_call_parser,
+        reasoning=config.model.reasoning_parser,
+    )
     translator = Translator(
         tokenizer=parts.tokenizer,
         template=parts.chat_template,
@@ -50,9 +58,13 @@ def load_machine(config: EngineConfig, names: tuple[str, ...]) -> Machine:
             eos_token_ids=info.eos_token_ids,
             defaults=info.generation_defaults,
         ),
-        answers=AnswerWriter(parts.tokenizer, consumer, info.fingerprint),
+        answers=AnswerWriter(parts.tokenizer, consumer, info.fingerprint, parser),
         identity=engine_identity(config, info.model_hash),
         seed=config.seed,
+        constrainer=Constrainer(
+            parts.constraints,
+            parser.tool_parser.name if parser is not None and parser.tool_parser else None,
+        ),
     )
     return Machine(
         engine=AsyncEngine(parts.core),

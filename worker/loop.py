@@ -8,14 +8,16 @@ worker polls, from 2 to 50 ms.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic, time
+from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
 from jobs.errors import JobsError
+from jobs.online.names import is_online
 from jobs.queue import Lease, LeaseLoss, LostLease
 from jobs.redis_queue import RedisQueue
 from worker.committer import Committer
@@ -36,8 +38,11 @@ _log = logging.getLogger(__name__)
 _SHORTEST_POLL_S = 0.002
 _LONGEST_POLL_S = 0.05
 _LONGEST_PAUSE_S = 0.5
+_CLIENTS_PAUSE_S = 0.1
 _LAST_TAKE_S = 1.0
 _FAREWELL_S = 5.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,41 +125,56 @@ class WorkerLoop:
     async def _take_until(self, stopped: asyncio.Task[None], jobs: asyncio.TaskGroup) -> None:
         poll_s = _SHORTEST_POLL_S
         while not stopped.done():
-            ask = self._ask()
+            ask = self._ask() or await self._ask_for_clients(stopped)
             if ask is None:
-                await self._pause(_LONGEST_PAUSE_S)
+                await self._pause(_CLIENTS_PAUSE_S)
                 continue
             leases = await self._take(ask, stopped)
             self._accept(leases, jobs)
             poll_s = _SHORTEST_POLL_S if leases else min(poll_s * 1.5, _LONGEST_POLL_S)
             await asyncio.sleep(poll_s)
 
+    async def _ask_for_clients(self, stopped: asyncio.Task[None]) -> Ask | None:
+        """What to take beyond the window, for clients that wait."""
+        if not self._may_take:
+            return None
+        look = self._parts.queue.num_interactive(self._settings.models)
+        return self._window.ask_beyond(await self._until_stop(look, stopped) or 0)
+
     def _ask(self) -> Ask | None:
         """What to take now. Nothing while a job must run alone, or while the engine hangs: the
         jobs that a hanging worker loses must not come back to it.
         """
-        if self._num_alone or self._parts.pulse.stalled_s > self._settings.stall_s:
-            return None
-        return self._window.ask()
+        return self._window.ask() if self._may_take else None
+
+    @property
+    def _may_take(self) -> bool:
+        return not self._num_alone and self._parts.pulse.stalled_s <= self._settings.stall_s
 
     async def _take(self, ask: Ask, stopped: asyncio.Task[None]) -> list[Lease]:
-        """One TAKE. A server that is away is waited for, but not any longer than until a stop."""
-        taking: asyncio.Task[list[Lease]] = asyncio.ensure_future(
-            self._parts.queue.take(
-                self._settings.consumer,
-                self._settings.models,
-                max_jobs=ask.num_jobs,
-                max_cost_tokens=ask.cost_tokens,
-                num_in_flight=len(self._held),
-            )
+        take = self._parts.queue.take(
+            self._settings.consumer,
+            self._settings.models,
+            max_jobs=ask.num_jobs,
+            max_cost_tokens=ask.cost_tokens,
+            num_in_flight=len(self._held),
         )
+        return await self._until_stop(take, stopped) or []
+
+    async def _until_stop(
+        self, call: Coroutine[Any, Any, T], stopped: asyncio.Task[None]
+    ) -> T | None:
+        """What a call of the queue replies. A server that is away is waited for, but not any longer
+        than until a stop.
+        """
+        calling = asyncio.ensure_future(call)
         try:
-            await asyncio.wait([taking, stopped], return_when=asyncio.FIRST_COMPLETED)
-            if not taking.done():
-                await asyncio.wait([taking], timeout=_LAST_TAKE_S)
-            return taking.result() if taking.done() else []
+            await asyncio.wait([calling, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not calling.done():
+                await asyncio.wait([calling], timeout=_LAST_TAKE_S)
+            return calling.result() if calling.done() else None
         finally:
-            taking.cancel()
+            calling.cancel()
 
     async def _pause(self, longest_s: float) -> None:
         """Wait until something changes."""
@@ -173,6 +193,8 @@ class WorkerLoop:
         now_s, now_ms = monotonic(), time() * 1000
         fresh: list[HeldJob] = []
         for lease in leases:
+            if (*lease.key, lease.fence) in self._held:
+                continue  # a server that lost its latest writes: what runs already answers this too
             self._lose_earlier_delivery(lease)
             queue_s = max(0.0, (now_ms - lease.enqueued_ms) / 1000)
             fresh.append(HeldJob(lease=lease, leased_s=now_s, queue_s=queue_s))
@@ -202,13 +224,20 @@ class WorkerLoop:
         ordered: list[HeldJob] = await asyncio.get_running_loop().run_in_executor(
             self._translators, self._parts.translator.prepare, fresh
         )
-        self._ready.extend(job for job in ordered if self._held.get(job.key) is job)
+        for job in ordered:
+            if self._held.get(job.key) is job:
+                if is_online(job.lease.batch_id):
+                    self._ready.appendleft(job)
+                else:
+                    self._ready.append(job)
         self._start_ready()
 
     def _start_ready(self) -> None:
-        """Let the next jobs in, as many as the engine may see."""
+        """Let the next jobs in, as many as the engine may see, and all that somebody waits for."""
         free = self._settings.max_started_jobs - self._num_started
-        while self._ready and free > 0 and not self._is_draining:
+        while self._ready and not self._is_draining:
+            if free <= 0 and not is_online(self._ready[0].lease.batch_id):
+                return
             job = self._ready.popleft()
             job.is_started = True
             self._starting.append(job)

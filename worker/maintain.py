@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from jobs.errors import JobsError
 from jobs.lock import RedisLock
-from jobs.maintenance import DrainBatch, Maintenance, RestoreBatch
+from jobs.maintenance import DrainBatch, Maintenance
 from jobs.upkeep import Upkeep
 from worker.connection import Connection
 from worker.metrics import WorkerMetrics
@@ -45,13 +45,12 @@ def build_maintenance(
     metrics: WorkerMetrics | None = None,
     *,
     drain: DrainBatch | None = None,
-    restore: RestoreBatch | None = None,
 ) -> Upkeeper:
     """The maintenance of this connection's namespace; its gauges are shown by `metrics`."""
     upkeep = Upkeep(
         connection.redis, connection.keys, connection.settings, retrying=connection.retrying
     )
-    maintenance = Maintenance(connection.queue, upkeep, drain=drain, restore=restore)
+    maintenance = Maintenance(connection.queue, upkeep, drain=drain)
     if metrics is not None:
         metrics.backlog_jobs.set_function(
             lambda: sum(model.num_jobs for model in maintenance.gauges.backlog.values())
@@ -60,5 +59,7 @@ def build_maintenance(
             lambda: sum(model.num_tokens for model in maintenance.gauges.backlog.values())
         )
         metrics.jobs_dead_lettered.set_function(lambda: maintenance.gauges.counters.get("dead", 0))
+        metrics.jobs_deduped.set_function(lambda: maintenance.gauges.counters.get("deduped", 0))
+        metrics.dead_letters.set_function(lambda: maintenance.gauges.num_dead_letters)
     lock = RedisLock(connection.redis, connection.keys, _LOCK_NAME, ttl_ms=_LOCK_TTL_MS)
     return Upkeeper(maintenance, lock)

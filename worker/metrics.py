@@ -49,6 +49,11 @@ class WorkerMetrics:
             ["reply"],
             registry=registry,
         )
+        self.jobs_retried = Counter(
+            "headrace:jobs_retried",
+            "Jobs that failed here without being at fault and were put back to be tried again.",
+            registry=registry,
+        )
         self.jobs_released = Counter(
             "headrace:jobs_released", "Jobs given back unfinished.", registry=registry
         )
@@ -64,6 +69,16 @@ class WorkerMetrics:
         self.jobs_dead_lettered = Gauge(
             "headrace:jobs_dead_lettered",
             "Jobs given up after their last delivery, by all workers of the namespace.",
+            registry=registry,
+        )
+        self.dead_letters = Gauge(
+            "headrace:dead_letters",
+            "Dead letters that nobody has retried or dropped yet, in the namespace.",
+            registry=registry,
+        )
+        self.jobs_deduped = Gauge(
+            "headrace:jobs_deduped",
+            "Jobs that shared the result of another one, by all workers of the namespace.",
             registry=registry,
         )
         self.backlog_jobs = Gauge(
@@ -93,6 +108,8 @@ class WorkerMetrics:
         """Count one commit. GONE after a lost reply is counted as refused: it may be either."""
         if reply in (CommitReply.OK, CommitReply.LAST):
             self.jobs_finished.labels(outcome.value).inc()
+        elif reply is CommitReply.LATER:
+            self.jobs_retried.inc()
         else:
             self.commits_refused.labels(reply.value).inc()
 

@@ -5,11 +5,15 @@ configuration. Names are vLLM's where the meaning is the same. Must not know: wh
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from engine.config import CacheConfig, EngineConfig, ModelConfig, SchedulerConfig
+from engine.parsers.contract import NO_PARSER
+from engine.parsers.reasoning import REASONING_PARSERS
+from engine.parsers.tools import TOOL_PARSERS
 from worker.errors import SettingsError
 from worker.option_groups import setting
 
@@ -20,6 +24,7 @@ __all__ = [
     "ModelOptions",
     "QueueOptions",
     "ServiceOptions",
+    "SharedQueueOptions",
     "byte_size",
     "engine_config",
 ]
@@ -83,6 +88,22 @@ class ModelOptions:
             shown_default="the tokenizer's",
         ),
     ] = None
+    tool_call_parser: Annotated[
+        str | None,
+        setting(
+            "--tool-call-parser",
+            "How calls are written in the output, by vLLM's names; none: they stay text.",
+            shown_default="what fits the checkpoint",
+        ),
+    ] = None
+    reasoning_parser: Annotated[
+        str | None,
+        setting(
+            "--reasoning-parser",
+            "How reasoning is written in the output, by vLLM's names; none: it stays text.",
+            shown_default="what fits the checkpoint",
+        ),
+    ] = None
     seed: Annotated[
         int,
         setting("--seed", "Seeds the sampling of rows that bring no seed.", min=0, max=2**63 - 1),
@@ -141,6 +162,20 @@ class QueueOptions:
         ),
     ] = None
     namespace: Annotated[str, setting("--namespace", "Prefix of every key in Redis.")] = "headrace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedQueueOptions(QueueOptions):
+    """Where jobs wait, for commands that have no server of their own."""
+
+    redis: Annotated[
+        str | None,
+        setting(
+            "--redis",
+            "URL of the Redis or Valkey server, such as redis://host:6379/0.",
+            shown_default="required",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +242,24 @@ class BatchOptions:
             min=0.001,
         ),
     ] = None
+    job_deadline_seconds: Annotated[
+        float | None,
+        setting(
+            "--job-deadline-seconds",
+            "Seconds, from its entry into the queue, after which one row ends as expired.",
+            shown_default="never",
+            min=0.001,
+            max=31_536_000,
+        ),
+    ] = None
+    dedupe: Annotated[
+        bool,
+        setting(
+            "--dedupe",
+            "Compute identical greedy or seeded requests once; each row says where it is from.",
+            shown_default="off",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +292,10 @@ def engine_config(model: ModelOptions, engine: EngineOptions) -> EngineConfig:
             device=model.device,
             max_model_len=model.max_model_len,
             chat_template=str(template) if template is not None else None,
+            tool_call_parser=_parser("--tool-call-parser", model.tool_call_parser, TOOL_PARSERS),
+            reasoning_parser=_parser(
+                "--reasoning-parser", model.reasoning_parser, REASONING_PARSERS
+            ),
         ),
         cache=CacheConfig(
             block_size=engine.block_size,
@@ -252,6 +309,16 @@ def engine_config(model: ModelOptions, engine: EngineOptions) -> EngineConfig:
         ),
         seed=model.seed,
     )
+
+
+def _parser(flag: str, name: str | None, names: Collection[str]) -> str | None:
+    """The parser's name, checked; "auto" and nothing mean the same."""
+    if name is None or name == "auto":
+        return None
+    if name != NO_PARSER and name not in names:
+        known = ", ".join(sorted(names))
+        raise SettingsError(f"{flag} {name!r}: there is no such parser; use none, auto or {known}")
+    return name
 
 
 def _kv_cache_bytes(text: str | None) -> int | None:

@@ -44,7 +44,9 @@ def run_to_files(settings: RunSettings, target: Target, started_s: float) -> Sum
             if plan.is_complete:
                 from worker.run_complete import answer_from_files
 
-                return answer_from_files(plan, started_s)
+                summary = answer_from_files(plan, started_s)
+                if summary is not None:
+                    return summary
             from worker.file_run import FileRun
 
             return asyncio.run(FileRun(plan, display, started_s).execute())

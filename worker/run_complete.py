@@ -4,9 +4,11 @@ Owns: the answer from the files alone. Must not know: Redis, engines.
 """
 
 import json
+import logging
 from pathlib import Path
 from time import monotonic
 
+from jobs.producers.lines import count_lines
 from jobs.sinks.counts import RowCounts
 from jobs.sinks.final import write_final_files
 from jobs.sinks.manifest import RunFacts
@@ -17,18 +19,26 @@ from worker.run_plan import RunPlan
 
 __all__ = ["answer_from_files", "summary_of"]
 
+_log = logging.getLogger(__name__)
+
 _COUNTED = [
     *("status_code", "error_code", "prompt_tokens", "cached_tokens", "completion_tokens"),
     "reasoning_tokens",
 ]
 
 
-def answer_from_files(plan: RunPlan, started_s: float) -> Summary:
-    """Count the rows of the finished run; write its final files again if one is gone.
+def answer_from_files(plan: RunPlan, started_s: float) -> Summary | None:
+    """Count the rows of the finished run; write its final files again if one is gone. None if some
+    of its rows are: parts were damaged or removed since, and the run has to compute them again.
 
-    Raises StoreError if the parts are damaged.
+    Raises StoreError, InputError.
     """
     store = PartStore.open(plan.folder.parts_folder, plan.batch_id)
+    lines = count_lines(plan.source)
+    num_missing = lines.num_lines - lines.num_blank - len(store.done)
+    if num_missing > 0:  # the store has said what is damaged
+        _log.warning("%d rows of the finished run are gone from its state folder", num_missing)
+        return None
     counts = RowCounts()
     for part in store.parts:
         counts.add(store.read(part, _COUNTED))

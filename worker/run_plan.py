@@ -24,6 +24,7 @@ from worker.bad_lines import refuse_bad_lines
 from worker.identity import engine_identity
 from worker.names import served_names
 from worker.options import engine_config
+from worker.producing import producer_settings
 from worker.settings import RunSettings
 
 __all__ = ["RunPlan", "open_plan"]
@@ -59,7 +60,12 @@ class RunPlan:
 
     def producer(self) -> JsonlProducer:
         """The run's lines, with the rows that earlier runs have computed."""
-        return JsonlProducer(self.source, served_models=self.names, known=self._known_rows())
+        return JsonlProducer(
+            self.source,
+            served_models=self.names,
+            known=self._known_rows(),
+            settings=producer_settings(self.settings.batch),
+        )
 
     def _known_rows(self) -> ReuseIndex | None:
         """Earlier generations first, then the results file itself: the state folder may be gone."""

@@ -27,6 +27,7 @@ from worker.maintain import build_maintenance
 from worker.metrics import WorkerMetrics
 from worker.names import served_names
 from worker.options import engine_config
+from worker.producing import producer_settings
 from worker.progress import Display, Summary
 from worker.settings import RunSettings
 from worker.shutdown import Shutdown
@@ -51,7 +52,9 @@ async def run_to_redis(settings: RunSettings, display: Display, started_s: float
         refuse_bad_lines(settings.file, check_strictly(source, served_models=names))
     metrics, shutdown = WorkerMetrics(names[0]), Shutdown()
     worker = LazyWorker(config, names, process.service, metrics, display)
-    producer = JsonlProducer(source, served_models=names)
+    producer = JsonlProducer(
+        source, served_models=names, settings=producer_settings(settings.batch)
+    )
     with shutdown.handling_signals():
         async with open_connection(
             process.queue, settings=queue_settings(lease_s=process.service.lease_seconds)

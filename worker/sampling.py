@@ -1,4 +1,4 @@
-"""From a chat request's parameters to what the engine samples by.
+"""From a request's parameters to what the engine samples by.
 
 Owns: defaults (request, else the checkpoint's, else OpenAI's), the clamp to the context, seeds.
 Must not know: text, Redis. What needs the vocabulary or the context limit is checked here, because
@@ -12,12 +12,14 @@ import xxhash
 
 from engine.model.generation import GenerationDefaults
 from engine.request import SamplingParams, StopRules
-from schemas.chat import ChatCompletionRequest
 from schemas.errors import ApiError
+from schemas.sampling_fields import SamplingFields
 
 __all__ = ["ModelLimits", "SamplingPlan", "plan_sampling", "resolve_seed"]
 
 _SEED_MASK = 2**64 - 1
+_LEAST_REPETITION_PENALTY = 2.0**-20
+_GREATEST_REPETITION_PENALTY = 2.0**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,25 +41,34 @@ class SamplingPlan:
 
 
 def plan_sampling(
-    chat: ChatCompletionRequest, limits: ModelLimits, *, num_prompt_tokens: int, seed: int
+    chat: SamplingFields,
+    limits: ModelLimits,
+    *,
+    num_prompt_tokens: int,
+    seed: int,
+    param: str = "messages",
 ) -> SamplingPlan:
-    """The request's parameters under the model's limits.
+    """The request's parameters under the model's limits; `param` names its prompt.
 
     Raises ApiError 400 for a prompt that leaves no room and for token ids outside the vocabulary.
     """
-    max_tokens = _max_tokens(chat, limits, num_prompt_tokens)
+    max_tokens = _max_tokens(chat, limits, num_prompt_tokens, param)
     stop_ids = frozenset(chat.stop_token_ids or ())
     _check_token_ids("stop_token_ids", stop_ids, limits.vocab_size)
     ignore_eos = bool(chat.ignore_eos)
     min_tokens = min(chat.min_tokens or 0, max_tokens)
     ends = stop_ids if ignore_eos else stop_ids | limits.eos_token_ids
     defaults = limits.defaults
+    top_p = _first(chat.top_p, defaults.top_p, 1.0)
+    temperature = _first(chat.temperature, defaults.temperature, 1.0)
     sampling = SamplingParams(
-        temperature=_first(chat.temperature, defaults.temperature, 1.0),
-        top_p=_first(chat.top_p, defaults.top_p, 1.0),
+        temperature=temperature if top_p > 0 else 0.0,  # no mass at all: the likeliest token
+        top_p=top_p,
         top_k=int(_first(chat.top_k_tokens, defaults.top_k, 0)),
         min_p=_first(chat.min_p, defaults.min_p, 0.0),
-        repetition_penalty=_first(chat.repetition_penalty, defaults.repetition_penalty, 1.0),
+        repetition_penalty=_repetition_penalty(
+            _first(chat.repetition_penalty, defaults.repetition_penalty, 1.0)
+        ),
         presence_penalty=chat.presence_penalty or 0.0,
         frequency_penalty=chat.frequency_penalty or 0.0,
         logit_bias=_logit_bias(chat, limits.vocab_size),
@@ -90,26 +101,35 @@ def _first(requested: float | None, recommended: float | None, default: float) -
     return default if recommended is None else recommended
 
 
-def _max_tokens(chat: ChatCompletionRequest, limits: ModelLimits, num_prompt_tokens: int) -> int:
+def _repetition_penalty(penalty: float) -> float:
+    """Within bounds at which a logit times the penalty is still a float32. A penalty there has
+    driven out, or brought to the top, every token it can.
+    """
+    return min(max(penalty, _LEAST_REPETITION_PENALTY), _GREATEST_REPETITION_PENALTY)
+
+
+def _max_tokens(
+    chat: SamplingFields, limits: ModelLimits, num_prompt_tokens: int, param: str
+) -> int:
     """The token limit of an answer, clamped to the rest of the context."""
     room = limits.max_model_len - num_prompt_tokens
-    if room < 1:
+    wanted = chat.max_output_tokens
+    if room < (0 if wanted == 0 else 1):
         raise ApiError(
             400,
             f"This model's maximum context length is {limits.max_model_len} tokens. However, your "
-            f"messages resulted in {num_prompt_tokens} tokens. Please reduce the length of the "
-            "messages.",
-            param="messages",
+            f"{param} resulted in {num_prompt_tokens} tokens. Please reduce the length of the "
+            f"{param}.",
+            param=param,
             code="context_length_exceeded",
         )
-    wanted = chat.max_output_tokens
     if wanted is not None:
         return min(wanted, room)
     default = limits.defaults.max_new_tokens
     return room if default is None else max(1, min(default, room))
 
 
-def _logit_bias(chat: ChatCompletionRequest, vocab_size: int) -> tuple[tuple[int, float], ...]:
+def _logit_bias(chat: SamplingFields, vocab_size: int) -> tuple[tuple[int, float], ...]:
     bias = chat.bias_by_token_id
     _check_token_ids("logit_bias", bias, vocab_size)
     return tuple(sorted(bias.items()))

@@ -10,21 +10,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.chat_template import ChatOptions, ChatTemplate
-from engine.detokenizer import StopStringMatcher
 from engine.errors import RequestError
-from engine.request import Request, RequestStatus
+from engine.request import Request
 from engine.tokenizer import Tokenizer
 from jobs.identity import request_hash
 from schemas.batch import SUPPORTED_ENDPOINTS
-from schemas.chat import ChatCompletionRequest, parse_chat_request
+from schemas.chat import ChatCompletionRequest
+from schemas.completions import CompletionRequest
 from schemas.errors import ApiError, server_error, unreadable_body
 from schemas.json_text import parse_json
+from schemas.requests import ENDPOINTS, check_request
 from schemas.result import ResultRow
-from schemas.supported import check_supported
 from worker.answers import AnswerWriter
+from worker.completion_answers import answer_completion
+from worker.completion_prompts import prepare_prompt
+from worker.constraints import Constrainer
 from worker.handover import ChoiceProgress, decode_progress
-from worker.job import HeldJob, PreparedJob
-from worker.sampling import ModelLimits, SamplingPlan, plan_sampling, resolve_seed
+from worker.job import HeldJob, PreparedCompletion, PreparedJob
+from worker.logprob_answers import wanted_of_chat, wanted_of_completion
+from worker.request_maker import PromptTask, RequestMaker
+from worker.sampling import ModelLimits, resolve_seed
 
 __all__ = ["Translator", "internal_error"]
 
@@ -50,6 +55,7 @@ class Translator:
     answers: AnswerWriter
     identity: str
     seed: int
+    constrainer: Constrainer
 
     def prepare(self, jobs: Sequence[HeldJob]) -> list[HeldJob]:
         """Give each job its `prepared` requests or its `refusal`.
@@ -64,6 +70,8 @@ class Translator:
     def answer(self, job: HeldJob) -> ResultRow:
         """The row of a job whose requests have all ended well."""
         assert job.prepared is not None
+        if isinstance(job.prepared, PreparedCompletion):
+            return answer_completion(self.answers, job, job.prepared)
         return self.answers.answer(job, job.prepared)
 
     def refuse(self, job: HeldJob, error: ApiError) -> ResultRow:
@@ -87,22 +95,66 @@ class Translator:
             failure = internal_error(f"The worker failed: {error!r}")
             job.refusal = self.answers.refuse(job, failure, request_hash=digest)
 
-    def _prepare(self, job: HeldJob, body: dict[str, Any], digest: str) -> PreparedJob:
-        chat = parse_chat_request(body)
-        check_supported(chat)
+    def _prepare(
+        self, job: HeldJob, body: dict[str, Any], digest: str
+    ) -> PreparedJob | PreparedCompletion:
+        request = ENDPOINTS[job.lease.url].parse(body)
+        check_request(request)
+        if isinstance(request, CompletionRequest):
+            return self._prepare_completion(job, request, digest)
+        return self._prepare_chat(job, request, digest)
+
+    def _prepare_chat(self, job: HeldJob, chat: ChatCompletionRequest, digest: str) -> PreparedJob:
         prompt = self.tokenizer.encode_prompt(self._render(chat))
-        plan = plan_sampling(
-            chat,
-            self.limits,
-            num_prompt_tokens=len(prompt),
+        task = PromptTask(
+            fields=chat,
+            prompt=prompt,
+            param="messages",
             seed=resolve_seed(chat.seed, seed=self.seed, request_hash=digest, idx=job.lease.idx),
+            logprobs=wanted_of_chat(chat),
+            progress=self._progress(job, chat.num_choices),
+            new_constraint=self.constrainer.constrain(chat, prompt),
         )
-        progress = decode_progress(job.lease.progress, self.identity, num_choices=chat.num_choices)
-        requests = [
-            self._choice(job, chat, prompt, plan, index, progress[index] if progress else None)
-            for index in range(chat.num_choices)
-        ]
+        requests = self._maker.make(job, task)
         return PreparedJob(chat=chat, requests=requests, request_hash=digest)
+
+    def _prepare_completion(
+        self, job: HeldJob, completion: CompletionRequest, digest: str
+    ) -> PreparedCompletion:
+        prompts = [
+            prepare_prompt(item, completion, self.tokenizer, self.limits.vocab_size)
+            for item in completion.prompts
+        ]
+        progress = self._progress(job, completion.num_answers)
+        requests: list[Request] = []
+        for index, prompt in enumerate(prompts):
+            first = len(requests)
+            task = PromptTask(
+                fields=completion,
+                prompt=prompt.token_ids,
+                param="prompt",
+                # Without a seed of the client's, equal prompts in one list get different answers.
+                seed=resolve_seed(
+                    completion.seed,
+                    seed=self.seed,
+                    request_hash=f"{digest}:{index}" if index else digest,
+                    idx=job.lease.idx,
+                ),
+                first_index=first,
+                logprobs=wanted_of_completion(completion),
+                progress=progress and progress[first : first + completion.num_choices],
+            )
+            requests += self._maker.make(job, task)
+        return PreparedCompletion(
+            completion=completion, prompts=prompts, requests=requests, request_hash=digest
+        )
+
+    def _progress(self, job: HeldJob, num_choices: int) -> list[ChoiceProgress] | None:
+        return decode_progress(job.lease.progress, self.identity, num_choices=num_choices)
+
+    @property
+    def _maker(self) -> RequestMaker:
+        return RequestMaker(tokenizer=self.tokenizer, limits=self.limits)
 
     def _render(self, chat: ChatCompletionRequest) -> str:
         return self.template.render(
@@ -115,41 +167,6 @@ class Translator:
                 documents=chat.documents,
                 kwargs=chat.chat_template_kwargs or {},
             ),
-        )
-
-    def _choice(
-        self,
-        job: HeldJob,
-        chat: ChatCompletionRequest,
-        prompt: Sequence[int],
-        plan: SamplingPlan,
-        index: int,
-        progress: ChoiceProgress | None,
-    ) -> Request:
-        lease = job.lease
-        stem = f"{lease.batch_id}:{lease.idx}:{lease.fence}"
-        request = Request(
-            request_id=f"{stem}:{index}",
-            prompt_token_ids=prompt,
-            sampling=plan.sampling,
-            stop=plan.stop,
-            stop_matcher=self._stop_matcher(chat),
-            choice_index=index,
-            fork_of=f"{stem}:0" if index else None,
-            cache_salt="" if job.tenant == "default" else job.tenant,
-        )
-        if progress is not None:
-            _resume(request, progress)
-        return request
-
-    def _stop_matcher(self, chat: ChatCompletionRequest) -> StopStringMatcher | None:
-        if not chat.stop_strings:
-            return None
-        return StopStringMatcher(
-            self.tokenizer,
-            chat.stop_strings,
-            include_stop_string=bool(chat.include_stop_str_in_output),
-            skip_special_tokens=chat.skip_special_tokens is not False,
         )
 
 
@@ -165,18 +182,6 @@ def _parse(job: HeldJob) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise unreadable_body("expected an object")
     return body
-
-
-def _resume(request: Request, progress: ChoiceProgress) -> None:
-    """Let the request go on where an earlier worker stopped."""
-    request.output_token_ids = progress.output_token_ids
-    if request.stop_matcher is not None:
-        for token_id in progress.output_token_ids:
-            request.stop_matcher.append(token_id)
-    if progress.finish_reason is not None:
-        request.finish_reason = progress.finish_reason
-        request.stop_reason = progress.stop_reason
-        request.status = RequestStatus.FINISHED
 
 
 def _prompt_of(job: HeldJob) -> list[int]:

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from engine.async_engine import AsyncEngine
 from jobs.errors import JobsError
+from jobs.online.publisher import TokenPublisher
 from jobs.registry import Registry, WorkerInfo
 from worker.committer import Committer
 from worker.connection import Connection
@@ -68,17 +69,24 @@ async def work(
     gc.freeze()
     engine.start()
     try:
+        publisher = TokenPublisher(connection.redis, connection.keys)
         async with asyncio.TaskGroup() as group:
             heartbeat = group.create_task(_heartbeat(machine, connection))
-            await _loop(machine, connection, metrics, settings).run(shutdown)
+            publishing = group.create_task(publisher.run())
+            await _loop(machine, connection, metrics, settings, publisher).run(shutdown)
             heartbeat.cancel()
+            publishing.cancel()
     finally:
         gc.unfreeze()
         await _close(engine, shutdown)
 
 
 def _loop(
-    machine: Machine, connection: Connection, metrics: WorkerMetrics, settings: WorkSettings
+    machine: Machine,
+    connection: Connection,
+    metrics: WorkerMetrics,
+    settings: WorkSettings,
+    publisher: TokenPublisher,
 ) -> WorkerLoop:
     pulse = Pulse(machine.engine)
     committer = Committer(connection.queue, consumer=machine.consumer, metrics=metrics)
@@ -93,7 +101,9 @@ def _loop(
         LoopParts(
             queue=connection.queue,
             translator=machine.translator,
-            runner=JobRunner(machine.engine, machine.translator, committer, metrics),
+            runner=JobRunner(
+                machine.engine, machine.translator, committer, metrics, publisher.publish
+            ),
             committer=committer,
             pulse=pulse,
             metrics=metrics,

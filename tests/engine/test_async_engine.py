@@ -93,3 +93,39 @@ async def test_a_dead_engine_says_so_to_everybody(fake: FakeEngine) -> None:
     with pytest.raises(EngineError, match="has died"):
         await engine.run(make_request("b", [1]))
     await engine.close()
+
+
+async def test_who_watches_hears_of_each_step_but_the_last(engine: AsyncEngine) -> None:
+    heard: list[list[int]] = []
+    request = await engine.run(
+        make_request("watched", [1, 2, 3], max_tokens=6), lambda tokens, rows: heard.append(tokens)
+    )
+    assert [token for tokens in heard for token in tokens] == request.output_token_ids[:5]
+    assert len(heard) == 5
+    await engine.run(make_request("not watched", [1, 2, 3], max_tokens=6))
+    assert len(heard) == 5
+    assert engine._watches == {}
+
+
+async def test_a_watched_request_that_is_aborted_is_forgotten(engine: AsyncEngine) -> None:
+    heard: list[list[int]] = []
+    running = asyncio.create_task(
+        engine.run(
+            make_request("watched", [1, 2, 3], max_tokens=390),
+            lambda tokens, rows: heard.append(tokens),
+        )
+    )
+    async with asyncio.timeout(20):
+        while not heard:
+            await asyncio.sleep(0)
+    engine.abort("watched")
+    assert (await running).finish_reason is FinishReason.ABORT
+    assert engine._watches == {}
+
+
+async def test_tokens_of_an_earlier_worker_are_heard_of_too(engine: AsyncEngine) -> None:
+    prompt, heard = [5, 6, 7], list[int]()
+    request = make_request("resumed", prompt, max_tokens=6)
+    request.output_token_ids = expected_tokens(prompt, 3)
+    await engine.run(request, lambda tokens, rows: heard.extend(tokens))
+    assert heard == expected_tokens(prompt, 5)

@@ -122,9 +122,30 @@ def test_a_message_without_content_has_an_empty_one() -> None:
 
 def test_developer_becomes_system_where_the_template_lacks_it() -> None:
     message = {"role": "developer", "content": "x"}
-    assert _template("{{ messages[0].role }}").render([message]) == "system"
+    assert _template("{{ messages[0].role + messages[0].content }}").render([message]) == "systemx"
     knows = "{% if messages[0].role == 'developer' %}yes{% endif %}"
     assert _template(knows).render([message]) == "yes"
+
+
+def test_a_template_that_leaves_system_messages_out_refuses_them_by_name() -> None:
+    source = "{% for m in messages if m.role != 'system' %}{{ m.role + m.content }}{% endfor %}"
+    template = _template(source)
+    assert template.render([USER]) == "userhello"
+    assert template.render([{"role": "system", "content": ""}, USER]) == "userhello"
+    for role in ("system", "developer"):
+        with pytest.raises(RequestError, match="no system role") as caught:
+            template.render([USER, {"role": role, "content": "be brief"}])
+        assert (caught.value.param, caught.value.code) == ("messages[1].role", "unsupported_value")
+
+
+def test_a_template_that_raises_on_a_system_message_gives_its_own_reason() -> None:
+    source = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}"
+        "{% endif %}{{ messages[0].content }}"
+    )
+    assert _template(source).render([USER]) == "hello"
+    with pytest.raises(RequestError, match="System role not supported"):
+        _template(source).render([{"role": "system", "content": "be brief"}, USER])
 
 
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])

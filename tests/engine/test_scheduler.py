@@ -113,6 +113,31 @@ def test_priority_goes_first_and_is_preempted_last() -> None:
     assert [request.request_id for request in ended] == ["urgent", "normal", "late"]
 
 
+@pytest.mark.parametrize("num_blocks", [64, 12])
+def test_an_urgent_request_takes_the_place_of_one_that_runs(num_blocks: int) -> None:
+    """Whether slots or blocks are short; the other goes on later with the same tokens."""
+    max_num_seqs = 2 if num_blocks == 64 else 8
+    engine = FakeEngine(max_num_seqs=max_num_seqs, num_blocks=num_blocks)
+    slow = [make_request(name, _prompt(10), max_tokens=12) for name in ("a", "b")]
+    for request in slow:
+        engine.core.add(request)
+    for _ in range(4):
+        engine.core.step()
+    urgent = make_request("urgent", _prompt(7), max_tokens=2, priority=-1)
+    ended = engine.run_all(urgent)
+    assert ended[0] is urgent
+    assert urgent.num_preemptions == 0
+    assert [request.output_token_ids for request in slow] == [expected_tokens(_prompt(10), 12)] * 2
+    assert slow[0].num_preemptions == 0 or num_blocks == 12
+
+
+def test_urgent_requests_do_not_push_each_other_out() -> None:
+    engine = FakeEngine(max_num_seqs=2)
+    requests = [make_request(str(n), _prompt(6 + n), priority=-1 - n) for n in range(6)]
+    engine.run_all(*requests)
+    assert [request.num_preemptions for request in requests] == [0] * 6
+
+
 def test_a_request_with_output_tokens_resumes_where_they_end() -> None:
     whole = expected_tokens(_prompt(10), 12)
     engine = FakeEngine()

@@ -79,12 +79,17 @@ def tiny_engine(
     max_num_batched_tokens: int = 64,
     max_num_seqs: int = 64,
     max_in_flight: int = 1,
+    max_num_scored_tokens: int = 256,
 ) -> Iterator[TinyEngine]:
     layers = list(loaded.layers.values())
     cache = KVCache(layers, num_blocks=num_blocks, block_size=block_size, device=CPU)
     pool = BlockPool(num_blocks)
     scheduler = Scheduler(
-        SchedulerConfig(max_num_seqs=max_num_seqs, max_num_batched_tokens=max_num_batched_tokens),
+        SchedulerConfig(
+            max_num_seqs=max_num_seqs,
+            max_num_batched_tokens=max_num_batched_tokens,
+            max_num_scored_tokens=max_num_scored_tokens,
+        ),
         KVCacheManager(pool, block_size),
         max_model_len=loaded.max_model_len,
     )

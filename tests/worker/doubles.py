@@ -2,7 +2,7 @@
 and translator over a fake executor and a byte tokenizer."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.async_engine import AsyncEngine
@@ -13,8 +13,10 @@ from engine.kv_cache_manager import KVCacheManager
 from engine.model.generation import GenerationDefaults
 from engine.scheduler import Scheduler
 from engine.step import StepPlan, StepResult
+from engine.structured_output.factory import ConstraintFactory
 from tests.fakes import FakeExecutor
 from worker.answers import AnswerWriter
+from worker.constraints import Constrainer
 from worker.machine import Machine
 from worker.names import new_consumer_name
 from worker.sampling import ModelLimits
@@ -24,11 +26,32 @@ EOS = 0
 BLOCK_SIZE = 16
 
 
+class TextTokenTexts:
+    """The texts of `TextTokenizer`'s tokens."""
+
+    def bytes_of(self, token_id: int) -> bytes:
+        return b"<eos>" if token_id == EOS else bytes([token_id])
+
+    def text_of(self, token_id: int) -> str:
+        return self.bytes_of(token_id).decode("utf-8", "backslashreplace")
+
+
 class TextTokenizer:
-    """One token per UTF-8 byte. Token 0 is EOS and special."""
+    """One token per UTF-8 byte. Token 0 is EOS and special; token 1 begins every plain text."""
+
+    texts = TextTokenTexts()
+    special_token_ids = frozenset({EOS})
+    added_token_ids: Mapping[str, int] = {}
+    hf_tokenizer = None
+
+    def __len__(self) -> int:
+        return 256
 
     def encode_prompt(self, text: str) -> list[int]:
         return list(text.encode())
+
+    def encode_text(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        return ([1] if add_special_tokens else []) + list(text.encode())
 
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool = True) -> str:
         kept = [token for token in token_ids if token != EOS or not skip_special_tokens]
@@ -154,4 +177,7 @@ def fake_translator(
         answers=AnswerWriter(tokenizer, consumer, "fp_fake"),
         identity=identity,
         seed=seed,
+        constrainer=Constrainer(
+            ConstraintFactory(tokenizer, vocab_size=256, eos_token_ids=frozenset({EOS}))
+        ),
     )

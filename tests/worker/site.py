@@ -32,7 +32,12 @@ class Site:
     def __init__(self, redis: Redis, *, lease_s: float = 1.0) -> None:
         self.lease_s = lease_s
         keys = Keys("test")
-        settings = QueueSettings(lease_ms=int(lease_s * 1000), reap_every_ms=50)
+        settings = QueueSettings(
+            lease_ms=int(lease_s * 1000),
+            reap_every_ms=50,
+            first_retry_ms=10,
+            longest_retry_ms=20,
+        )
         retrying = Retrying()
         self.queue = RedisQueue(redis, keys, settings, retrying=retrying)
         self.connection = Connection(

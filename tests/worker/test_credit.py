@@ -1,4 +1,4 @@
-from worker.credit import CreditWindow
+from worker.credit import Ask, CreditWindow
 
 
 def test_an_empty_window_asks_for_all_of_it() -> None:
@@ -41,3 +41,16 @@ def test_a_job_dearer_than_the_window_still_runs_alone() -> None:
     assert window.ask() is None
     window.drop(10_000)
     assert window.ask() is not None
+
+
+def test_a_full_window_still_has_room_for_waiting_clients() -> None:
+    window = CreditWindow(max_num_seqs=8, kv_cache_tokens=1000)
+    for _ in range(16):
+        window.hold(1)
+    assert window.ask() is None
+    assert window.ask_beyond(0) is None
+    assert window.ask_beyond(1) == Ask(1, 4000)
+    assert window.ask_beyond(50) == Ask(2, 4000)
+    window.hold(1)
+    window.hold(1)
+    assert window.ask_beyond(50) is None

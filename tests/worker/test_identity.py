@@ -22,7 +22,8 @@ def test_what_changes_tokens_changes_the_identity(tmp_path: Path) -> None:
     }
     template.write_text("two")
     known.add(identity(chat_template=str(template)))
-    assert len(known) == 7
+    known |= {identity(tool_call_parser="hermes"), identity(reasoning_parser="hermes")}
+    assert len(known) == 9
 
 
 def test_how_much_runs_at_a_time_does_not() -> None:

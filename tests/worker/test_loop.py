@@ -37,7 +37,9 @@ async def test_every_job_ends_in_exactly_one_row(site: Site) -> None:
     assert {rows[idx].custom_id for idx in range(40)} == {f"job-{idx}" for idx in range(40)}
     assert (status.num_ok, status.num_err) == (41, 4)
     assert len(json.loads(rows[44].response_json or "")["choices"]) == 3
-    assert worker.metric("jobs_leased_total") == 45
+    assert worker.metric("jobs_leased_total") == 47, "a bug of ours is tried three times"
+    assert worker.metric("jobs_retried_total") == 2
+    assert rows[41].attempt == 3
     assert worker.metric("jobs_finished_total", outcome="ok") == 41
     assert worker.metric("jobs_in_flight") == 0
 
@@ -90,6 +92,10 @@ async def test_a_failing_request_fails_alone(site: Site) -> None:
     rows = await site.rows()
     assert [rows[idx].status_code for idx in range(11)] == [200] * 10 + [500]
     assert rows[10].error_code == "internal_error"
+    causes = [each["cause"] for each in json.loads(rows[10].attempts_json or "")]
+    assert causes == ["internal_error", "internal_error"]
+    (letter,) = await site.connection.redis.xrange(site.connection.keys.dead)
+    assert b"KILL-STEP" in letter[1][b"j"]
 
 
 async def test_a_stopped_worker_lets_running_jobs_finish(site: Site) -> None:
@@ -200,6 +206,28 @@ async def test_a_worker_whose_device_hangs_loses_its_jobs_to_another(site: Site)
         lost("headrace:leases_lost_total", {"cause": cause}) or 0 for cause in ("gone", "fenced")
     )
     assert refused + dropped == 3
+
+
+async def test_a_server_that_lost_its_latest_writes_may_give_the_same_delivery_again(
+    site: Site,
+) -> None:
+    executor = ScriptedExecutor()
+    executor.gate.clear()
+    bodies = [chat(f"text {number}", max_tokens=3) for number in range(3)]
+    await site.submit(*bodies)
+    async with site.worker(fake_machine(executor)) as worker:
+        await wait_until_held(worker, 3)
+        await site.queue.delete_batch("batch")
+        await site.submit(*bodies)
+        stream = site.queue.keys.stream("batch", "m")
+        async with asyncio.timeout(20):
+            while (await site.connection.redis.xpending(stream, "g"))["pending"] < 3:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        executor.gate.set()
+        await site.finished()
+    rows = (await site.rows()).values()
+    assert {(row.status_code, row.attempt) for row in rows} == {(200, 1)}
 
 
 async def test_a_dead_engine_ends_the_worker(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

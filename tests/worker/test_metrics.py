@@ -26,7 +26,10 @@ PROMISED = [
     "headrace:jobs_leased_total",
     "headrace:jobs_reclaimed_total",
     "headrace:jobs_finished_total",
+    "headrace:jobs_retried_total",
     "headrace:jobs_dead_lettered",
+    "headrace:dead_letters",
+    "headrace:jobs_deduped",
     "headrace:backlog_jobs",
     "headrace:sink_flush_seconds",
 ]
@@ -101,6 +104,15 @@ def test_only_visible_results_are_finished_jobs() -> None:
     lines = lines_of(metrics)
     assert lines['headrace:jobs_finished_total{outcome="ok"}'] == 2
     assert lines['headrace:commits_refused_total{reply="FENCED"}'] == 1
+
+
+def test_a_job_that_was_put_back_is_neither_finished_nor_refused() -> None:
+    metrics = WorkerMetrics("m")
+    metrics.job_committed(Outcome.ERR, CommitReply.LATER)
+    lines = lines_of(metrics)
+    assert lines["headrace:jobs_retried_total"] == 1
+    assert lines['headrace:jobs_finished_total{outcome="err"}'] == 0
+    assert not [name for name in lines if "commits_refused_total{" in name]
 
 
 def test_every_token_counts_into_the_right_buckets() -> None:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from worker import cli
 from worker.errors import SettingsError
 from worker.options import EngineOptions, ModelOptions, byte_size, engine_config
 
@@ -67,3 +68,29 @@ def test_an_unknown_device_is_refused(device: str) -> None:
 def test_a_missing_template_is_refused() -> None:
     with pytest.raises(SettingsError, match="--chat-template"):
         engine_config(ModelOptions(chat_template=Path("/does/not/exist")), EngineOptions())
+
+
+def test_parsers_go_by_name() -> None:
+    config = engine_config(
+        ModelOptions(tool_call_parser="mistral", reasoning_parser="none"), EngineOptions()
+    )
+    assert (config.model.tool_call_parser, config.model.reasoning_parser) == ("mistral", "none")
+    config = engine_config(ModelOptions(tool_call_parser="auto"), EngineOptions())
+    assert (config.model.tool_call_parser, config.model.reasoning_parser) == (None, None)
+
+
+def test_an_unknown_parser_names_the_flag_and_those_there_are() -> None:
+    with pytest.raises(SettingsError, match=r"--tool-call-parser 'qwen9'.*none, auto or .*hermes"):
+        engine_config(ModelOptions(tool_call_parser="qwen9"), EngineOptions())
+    with pytest.raises(SettingsError, match=r"--reasoning-parser 'hermes'.*deepseek_r1"):
+        engine_config(ModelOptions(reasoning_parser="hermes"), EngineOptions())
+
+
+@pytest.mark.parametrize("command", ["run", "worker", "enqueue", "status", "results", "cancel"])
+def test_only_run_says_that_it_starts_a_server_of_its_own(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main([command, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert ("server of its own" in text) is (command == "run")
+    assert ("HEADRACE_REDIS; default: (required)" in text) is (command != "run")

@@ -44,7 +44,7 @@ def chat(text: str = "hi", **parameters: Any) -> dict[str, Any]:
 
 def prepared(job: HeldJob, translator: Translator | None = None) -> PreparedJob:
     (translator or fake_translator()).prepare([job])
-    assert job.prepared is not None, job.refusal
+    assert isinstance(job.prepared, PreparedJob), job.refusal
     return job.prepared
 
 
@@ -176,8 +176,22 @@ def test_seeds_are_the_request_s_or_follow_from_request_and_line() -> None:
 
 def test_tenants_do_not_share_the_prefix_cache() -> None:
     assert prepared(held(chat(), tenant="a")).requests[0].cache_salt == "a"
-    assert prepared(held(chat(cache_salt="b"), tenant="a")).requests[0].cache_salt == "a"
     assert prepared(held(chat())).requests[0].cache_salt == ""
+
+
+def test_a_client_s_salt_narrows_its_tenant_s() -> None:
+    pairs = [("a", None), ("a", "b"), ("a", "c"), ("b", "b"), ("default", "b"), ("a:b", None)]
+    pairs += [("a", "b:1"), ("a:b", "1")]
+    salts = [
+        prepared(held(chat(cache_salt=salt), tenant=tenant)).requests[0].cache_salt
+        for tenant, salt in pairs
+    ]
+    assert len(set(salts)) == len(pairs)
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, 0), (-5, 0), (0, 0), (3, 3)])
+def test_a_client_s_priority_only_lowers(asked: int | None, given: int) -> None:
+    assert prepared(held(chat(priority=asked))).requests[0].priority == given
 
 
 def test_jobs_are_started_in_the_order_of_their_prompts() -> None:

@@ -1,0 +1,51 @@
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.parsers.output import OutputReader
+from engine.parsers.token_stream import TokenStream
+from tests.worker.doubles import TextTokenizer
+from worker.live_choice import LiveChoice
+
+
+def live(*stops: str, prefix: str = "") -> LiveChoice:
+    tokenizer: Any = TextTokenizer()
+    texts = TokenStream(tokenizer, OutputReader(tokenizer, ()))
+    return LiveChoice(index=0, texts=texts, stops=stops, prefix=prefix)
+
+
+def test_a_character_is_shown_when_it_is_whole() -> None:
+    choice = live()
+    pieces = [choice.feed([byte], None).content for byte in "a€b".encode()]
+    assert pieces == ["a", "", "", "€", "b"]
+
+
+def test_what_may_become_a_stop_string_is_held_back() -> None:
+    choice = live("END", "E!")
+    pieces = [choice.feed([byte], None).content for byte in b"xEN EEx"]
+    assert pieces == ["x", "", "", "EN ", "", "E", "Ex"]
+
+
+def test_an_echoed_prompt_comes_first() -> None:
+    choice = live(prefix="prompt ")
+    assert choice.feed(list(b"a"), None).content == "prompt a"
+    assert choice.feed(list(b"b"), None).content == "b"
+
+
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0\ufffd"), max_size=30),
+    st.lists(st.text("ab€ ", min_size=1, max_size=4), max_size=3),
+    st.lists(st.integers(1, 5), max_size=40),
+)
+def test_what_is_shown_is_always_a_beginning_of_the_answer(
+    text: str, stops: list[str], sizes: list[int]
+) -> None:
+    found = [text.index(stop) for stop in stops if stop in text]
+    answer = text[: min(found)] if found else text
+    data = list(answer.encode())  # the engine ends the request with the stop string
+    choice, shown = live(*stops), ""
+    for size in sizes:
+        shown += choice.feed(data[:size], None).content if data else ""
+        data = data[size:]
+        assert answer.startswith(shown)
