@@ -48,7 +48,11 @@ BAD = {
     "url 5": (raw(url=5), "invalid_type", "url", "a", []),
     "embeddings": (raw(url="/v1/embeddings"), "invalid_url", "url", "a", ["'/v1/embeddings'"]),
     "a chat sent to completions": (
-        raw(url="/v1/completions"), "missing_required_parameter", "prompt", "a", ["'prompt'"],
+        raw(url="/v1/completions"),
+        "missing_required_parameter",
+        "prompt",
+        "a",
+        ["'prompt'"],
     ),
     "responses": (raw(url="/v1/responses"), "invalid_url", "url", "a", ["'/v1/responses'"]),
     "a whole URL": (raw(url="http://x/v1/chat/completions"), "invalid_url", "url", "a", []),

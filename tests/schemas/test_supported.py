@@ -18,7 +18,9 @@ PARAMETER, VALUE = "unsupported_parameter", "unsupported_value"
 # body, code, param
 UNSUPPORTED = {
     "stream with token ids": (
-        chat(stream=True, return_token_ids=True), PARAMETER, "return_token_ids",
+        chat(stream=True, return_token_ids=True),
+        PARAMETER,
+        "return_token_ids",
     ),
     "custom tool": (
         chat(tools=[TOOL, {"type": "custom", "custom": {"name": "c"}}]),
