@@ -17,8 +17,9 @@ __all__ = ["SCENARIOS", "SHORT", "Scenario"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """`must_fail`: a broken variant, which the count has to catch. `max_attempts` is out of reach
-    where the harness itself kills more often than any poison would. `expires_in_s` is the batch's
-    deadline, `state` how the batch must end. `spends_attempts` False: no job may need a second one.
+    where the harness itself kills more often than any poison would, in `headrace run` too.
+    `expires_in_s` is the batch's deadline, `state` how the batch must end. `spends_attempts`
+    False: no job may need a second one.
     `is_run`: `headrace run` with a server of its own instead of workers and sinks; its faults are
     those of sinks and of Redis.
     """
@@ -179,14 +180,14 @@ _ALL = (
     Scenario(
         name="broken: write, then acknowledge",
         workload=Workload(num_lines=400),
-        odds={"mid-commit": 0.03},
+        odds={"mid-commit": 0.08},
         queue_kind="write-then-ack",
         must_fail=True,
     ),
     Scenario(
         name="broken: acknowledge, then write",
         workload=Workload(num_lines=400),
-        odds={"mid-commit": 0.03},
+        odds={"mid-commit": 0.08},
         queue_kind="ack-then-write",
         must_fail=True,
     ),
@@ -202,8 +203,8 @@ _SHORT_SHARES = {
     "Redis killed, end of its log cut off": 0.15,
     "foreign hands in Redis": 0.15,
     "three sinks race and die": 0.15,
-    "cancelled in the middle": 0.25,
-    "expires in the middle": 0.25,
+    "cancelled in the middle": 0.4,
+    "expires in the middle": 0.4,
     "poison": 0.15,
     "headrace run, interrupted again and again": 0.2,
     "broken: write, then acknowledge": 0.4,
