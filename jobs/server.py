@@ -30,6 +30,7 @@ from redis.exceptions import (
 
 from jobs.embedded_server import EmbeddedServer, find_server_binary
 from jobs.errors import RedisConfigError, RedisUnavailableError, ServerStartError
+from jobs.packing import pack_with_hiredis
 
 __all__ = ["another_client", "check_server", "connect", "open_redis"]
 
@@ -86,13 +87,15 @@ def connect(url: str) -> Redis:
     Raises RedisUnavailableError if the URL cannot be understood.
     """
     try:
-        return Redis.from_url(  # type: ignore[no-any-return]
+        client: Redis = Redis.from_url(
             url,
             socket_connect_timeout=_CONNECT_S,
             health_check_interval=_HEALTH_CHECK_S,
         )
     except (ValueError, TypeError) as error:
         raise RedisUnavailableError(f"{_without_password(url)} is no Redis URL: {error}") from error
+    pack_with_hiredis(client.connection_pool)
+    return client
 
 
 def another_client(client: Redis) -> Redis:
