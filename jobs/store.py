@@ -265,8 +265,9 @@ class PartStore:
     def _remove_stale_temporaries(self) -> None:
         oldest = time.time() - _STALE_TEMPORARY_S
         for path in self.folder.glob(".*.tmp"):
-            if path.lstat().st_mtime < oldest:
-                _discard(path)
+            with contextlib.suppress(FileNotFoundError):  # another writer's, gone meanwhile
+                if path.lstat().st_mtime < oldest:
+                    _discard(path)
 
 
 def _discard(path: Path) -> None:

@@ -133,6 +133,23 @@ class TestSeveralWriters:
         assert len(stored(PartStore.open(tmp_path, BATCH))) == sum(reports)
 
 
+def test_a_temporary_that_vanishes_while_the_folder_is_opened_harms_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another writer's probe: listed, and gone before it is looked at."""
+    (tmp_path / ".probe-1.tmp").touch()
+    look = Path.lstat
+
+    def vanish(path: Path) -> os.stat_result:
+        path.unlink(missing_ok=True)
+        return look(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "lstat", vanish)
+        PartStore.open(tmp_path, BATCH)
+    assert not (tmp_path / ".probe-1.tmp").exists()
+
+
 class Killed(BaseException):
     """The process is dead: nothing after this has an effect."""
 
