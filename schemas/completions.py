@@ -16,19 +16,19 @@ from schemas.errors import ApiError, unreadable_body
 from schemas.hints import Metadata, StreamOptions
 from schemas.openai_fields import MAX_SEED, LogitBias, Penalty, Stop
 from schemas.prompts import Prompt, PromptItem, prompt_items
-from schemas.response_format import Choices, ResponseFormat, Schema, StructuredOutputs
+from schemas.response_format import ResponseFormat
 from schemas.sampling_fields import SamplingProperties
 from schemas.strict import StrictModel
 from schemas.validation import api_error
 from schemas.vllm_fields import (
     MAX_PROMPT_LOGPROBS,
     MinTokens,
-    Priority,
     RepetitionPenalty,
     Share,
     Text,
     TokenIds,
     TopK,
+    TrailingFields,
 )
 from schemas.wording import show, type_name
 
@@ -42,13 +42,7 @@ Flag = bool | None
 FreeForm = dict[str, Any]
 
 
-class CompletionRequest(SamplingProperties, StrictModel):
-    """A request for text that continues one or more prompts. Get one from
-    `parse_completion_request`.
-    """
-
-    model_config = ConfigDict(defer_build=False)
-
+class _OwnFields(StrictModel):
     model: Annotated[str, Field(min_length=1)]
     prompt: Prompt
     best_of: Annotated[int, Field(ge=1, le=_MAX_BEST_OF)] | None = None
@@ -95,20 +89,14 @@ class CompletionRequest(SamplingProperties, StrictModel):
     logprob_start_len: Annotated[int, Field(ge=0)] | None = None
     prompt_embeds: Any = None
     response_format: ResponseFormat | None = None
-    structured_outputs: StructuredOutputs | None = None
-    guided_json: Schema | None = None
-    guided_regex: str | None = None
-    guided_choice: Choices | None = None
-    guided_grammar: str | None = None
-    guided_json_object: Flag = None
-    guided_whitespace_pattern: str | None = None
-    guided_decoding_backend: str | None = None
-    priority: Priority | None = None
-    request_id: str | None = None
-    session_id: str | None = None
-    cache_salt: Text | None = None
-    kv_transfer_params: FreeForm | None = None
-    vllm_xargs: FreeForm | None = None
+
+
+class CompletionRequest(SamplingProperties, TrailingFields, _OwnFields):
+    """A request for text that continues one or more prompts. Get one from
+    `parse_completion_request`.
+    """
+
+    model_config = ConfigDict(defer_build=False)
 
     @property
     def max_output_tokens(self) -> int:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from schemas.openai_fields import OpenAIFields
 from schemas.response_format import Choices, Schema, StructuredOutputs
+from schemas.strict import StrictModel
 
 __all__ = [
     "MAX_PROMPT_LOGPROBS",
@@ -21,6 +22,7 @@ __all__ = [
     "TokenId",
     "TokenIds",
     "TopK",
+    "TrailingFields",
     "VllmFields",
 ]
 
@@ -41,9 +43,29 @@ MinTokens = Annotated[int, Field(ge=0)]
 Priority = Annotated[int, Field(ge=-_MAX_INT64 - 1, le=_MAX_INT64)]
 
 
-class VllmFields(OpenAIFields):
-    """OpenAI's parameters and vLLM's."""
+class TrailingFields(StrictModel):
+    """vLLM's parameters that come last in either endpoint's list. A model that names this class
+    before the one with its other fields has them in that order, which is the order of its errors.
+    """
 
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: Schema | None = None
+    guided_regex: str | None = None
+    guided_choice: Choices | None = None
+    guided_grammar: str | None = None
+    guided_json_object: Flag = None
+    guided_whitespace_pattern: str | None = None
+    guided_decoding_backend: str | None = None
+
+    priority: Priority | None = None
+    request_id: str | None = None
+    session_id: str | None = None
+    cache_salt: Text | None = None
+    kv_transfer_params: FreeForm | None = None
+    vllm_xargs: FreeForm | None = None
+
+
+class _ChatFields(OpenAIFields):
     top_k: TopK | None = None
     min_p: Share | None = None
     repetition_penalty: RepetitionPenalty | None = None
@@ -78,18 +100,6 @@ class VllmFields(OpenAIFields):
     chat_template_kwargs: FreeForm | None = None
     mm_processor_kwargs: FreeForm | None = None
 
-    structured_outputs: StructuredOutputs | None = None
-    guided_json: Schema | None = None
-    guided_regex: str | None = None
-    guided_choice: Choices | None = None
-    guided_grammar: str | None = None
-    guided_json_object: Flag = None
-    guided_whitespace_pattern: str | None = None
-    guided_decoding_backend: str | None = None
 
-    priority: Priority | None = None
-    request_id: str | None = None
-    session_id: str | None = None
-    cache_salt: Text | None = None
-    kv_transfer_params: FreeForm | None = None
-    vllm_xargs: FreeForm | None = None
+class VllmFields(TrailingFields, _ChatFields):
+    """OpenAI's parameters and vLLM's."""

@@ -6,7 +6,6 @@ talk to Redis start fast and load no torch.
 """
 
 import os
-import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ from worker.options import (
     ServiceOptions,
     SharedQueueOptions,
 )
+from worker.run_command import Fresh, log_beside_the_bar, resume_command
 from worker.settings import EnqueueSettings, ResultsSettings, RunSettings, ServiceSettings
 
 __all__ = ["main"]
@@ -84,14 +84,10 @@ def run(
     queue: QueueOptions,
     service: ServiceOptions,
     log: LogOptions,
-    fresh: Annotated[
-        bool,
-        setting("--fresh", "Start over: forget what earlier runs computed.", shown_default="off"),
-    ] = False,
+    fresh: Fresh = False,
 ) -> int:
     """Run FILE and write its results; run it again to continue after an interruption."""
-    is_bar_enough = sys.stderr.isatty() and service.metrics_port is None
-    configure_logging(log_format=log.log_format, level=log.log_level, quiet=is_bar_enough)
+    log_beside_the_bar(log, service)
     from worker.run import run_file
 
     return run_file(
@@ -101,7 +97,7 @@ def run(
             fresh=fresh,
             batch=batch,
             process=ServiceSettings(model=model, engine=engine, queue=queue, service=service),
-            resume_command=_resume_command(),
+            resume_command=resume_command(),
         )
     )
 
@@ -162,7 +158,7 @@ def enqueue(
             batch_id=batch_id,
             batch=batch,
             queue=queue,
-            resume_command=_resume_command(),
+            resume_command=resume_command(),
         )
     )
 
@@ -191,7 +187,7 @@ def results(batch_id: BatchId, output: Output, queue: SharedQueueOptions, log: L
 
     return fetch_results(
         ResultsSettings(
-            batch_id=batch_id, output=output, queue=queue, resume_command=_resume_command()
+            batch_id=batch_id, output=output, queue=queue, resume_command=resume_command()
         )
     )
 
@@ -274,12 +270,6 @@ def _command(arguments: Sequence[str]) -> str:
 def _is_debugging(arguments: Sequence[str]) -> bool:
     variable = os.environ.get("HEADRACE_DEBUG", "").lower()
     return "--debug" in arguments or variable in ("1", "true", "yes", "on", "t", "y")
-
-
-def _resume_command() -> str:
-    """The command as it was typed, without --fresh, which would start over."""
-    arguments = [argument for argument in sys.argv[1:] if argument != "--fresh"]
-    return shlex.join(["headrace", *arguments])
 
 
 if __name__ == "__main__":

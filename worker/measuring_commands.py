@@ -4,8 +4,6 @@ Owns: their arguments. Must not know: how they work; that is imported when they 
 """
 
 import re
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +21,7 @@ from worker.options import (
     ServiceOptions,
     engine_config,
 )
+from worker.run_command import Fresh, log_beside_the_bar, resume_command
 from worker.settings import RunSettings, ServiceSettings
 
 __all__ = ["add_measuring_commands"]
@@ -51,25 +50,20 @@ def evaluate(
         int, setting("--per-task", "Rows of each task of the demo suite.", min=1)
     ] = 200,
     suite_seed: Annotated[int, setting("--suite-seed", "Seed of the demo suite's rows.")] = 0,
-    fresh: Annotated[
-        bool,
-        setting("--fresh", "Start over: forget what earlier runs computed.", shown_default="off"),
-    ] = False,
+    fresh: Fresh = False,
 ) -> int:
     """Run a suite of rows with known answers and print the accuracy per task."""
-    is_bar_enough = sys.stderr.isatty() and service.metrics_port is None
-    configure_logging(log_format=log.log_format, level=log.log_level, quiet=is_bar_enough)
+    log_beside_the_bar(log, service)
     from worker.evaluate import EvalSettings
     from worker.evaluate import evaluate as run_suite
 
-    arguments = [argument for argument in sys.argv[1:] if argument != "--fresh"]
     run = RunSettings(
         file=Path(suite),
         output=output,
         fresh=fresh,
         batch=BatchOptions(),
         process=ServiceSettings(model=model, engine=engine, queue=queue, service=service),
-        resume_command=shlex.join(["headrace", *arguments]),
+        resume_command=resume_command(),
     )
     return run_suite(EvalSettings(suite=suite, per_task=per_task, suite_seed=suite_seed, run=run))
 

@@ -3,11 +3,12 @@
 Owns: the rule which text around calls is content. Must not know: any family's format.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.parsers.contract import ParsedTools, ToolCall
 
-__all__ = ["Found"]
+__all__ = ["Found", "read_marked"]
 
 
 @dataclass(slots=True)
@@ -36,3 +37,18 @@ class Found:
             return ParsedTools(text or None, (), self.error)
         content = "".join(self.pieces)
         return ParsedTools(content if content.strip() else None, tuple(self.calls), self.error)
+
+
+def read_marked(text: str, marker: str, read: Callable[[str, int, Found], int]) -> ParsedTools:
+    """Read every call that begins with `marker`; what lies between them is content.
+
+    `read` takes the text, the place of a marker and what was found so far, adds to it, and returns
+    where the text goes on.
+    """
+    found = Found()
+    position = 0
+    while (start := text.find(marker, position)) >= 0:
+        found.add_content(text[position:start])
+        position = read(text, start, found)
+    found.add_content(text[position:])
+    return found.result(text)

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from jobs.api.online import answer_online
-from jobs.api.openapi import ERRORS
+from jobs.api.openapi import ERRORS, ONLINE_ANSWER, online_body
 from jobs.api.services import Services, services_of
 from jobs.api.tenants import CurrentTenant
 from schemas.requests import CHAT_URL
@@ -21,25 +21,8 @@ router = APIRouter(tags=["Chat"], responses=ERRORS)
 @router.post(
     CHAT_URL,
     response_class=Response,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["model", "messages"],
-                        "properties": {
-                            "model": {"type": "string"},
-                            "messages": {"type": "array", "items": {"type": "object"}},
-                            "stream": {"type": "boolean"},
-                        },
-                    }
-                }
-            },
-        }
-    },
-    responses={200: {"content": {"application/json": {}, "text/event-stream": {}}}},
+    openapi_extra=online_body("messages", {"type": "array", "items": {"type": "object"}}),
+    responses=ONLINE_ANSWER,
 )
 async def create_chat_completion(
     request: Request, services: Annotated[Services, Depends(services_of)], tenant: CurrentTenant

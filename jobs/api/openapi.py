@@ -12,7 +12,14 @@ from schemas.batch_object import CreateBatchRequest
 from schemas.envelope import ErrorEnvelope
 from schemas.files import UPLOAD_PURPOSES
 
-__all__ = ["CREATE_BATCH_BODY", "ERRORS", "UPLOAD_FORM", "leave_out_unused"]
+__all__ = [
+    "CREATE_BATCH_BODY",
+    "ERRORS",
+    "ONLINE_ANSWER",
+    "UPLOAD_FORM",
+    "leave_out_unused",
+    "online_body",
+]
 
 _WORDS = {
     400: "The request cannot be used.",
@@ -31,6 +38,21 @@ _WORDS = {
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorEnvelope, "description": words} for status, words in _WORDS.items()
 }
+
+# An answer that comes whole or as events.
+ONLINE_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {}, "text/event-stream": {}}}
+}
+
+
+def online_body(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """The body of a request for an answer at once: a model, and `name` as in `schema`."""
+    properties = {"model": {"type": "string"}, name: schema, "stream": {"type": "boolean"}}
+    described = {"type": "object", "required": ["model", name], "properties": properties}
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": described}}}
+    }
+
 
 UPLOAD_FORM: dict[str, Any] = {
     "requestBody": {

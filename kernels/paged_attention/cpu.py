@@ -75,33 +75,12 @@ def paged_attention(
             softcap=softcap,
             sinks=sinks,
         )
+    _check(
+        query, key_cache, value_cache, block_table, cu_seqlens_q, seq_lens, sinks, sliding_window
+    )
     num_tokens, num_heads, key_dim = query.shape
     num_blocks, block_size, num_kv_heads, value_dim = value_cache.shape
     num_rows, table_width = block_table.shape
-    query_strides, key_strides = query.stride(), key_cache.stride()
-    value_strides, table_strides = value_cache.stride(), block_table.stride()
-    if (
-        key_cache.shape != (num_blocks, block_size, num_kv_heads, key_dim)
-        or num_heads % num_kv_heads
-        or cu_seqlens_q.shape != (num_rows + 1,)
-        or seq_lens.shape != (num_rows,)
-        or not block_table.dtype == cu_seqlens_q.dtype == seq_lens.dtype == torch.int32
-        or not cu_seqlens_q.is_contiguous()
-        or not seq_lens.is_contiguous()
-        or query_strides[2] != 1
-        or key_strides[3] != 1
-        or value_strides[3] != 1
-        or (table_width > 1 and table_strides[1] != 1)
-        or (sinks is not None and sinks.shape != (num_heads,))
-        or (sliding_window is not None and sliding_window < 1)
-    ):
-        raise ValueError(
-            "paged_attention: tensors do not fit together: "
-            f"query {_describe(query)}, key_cache {_describe(key_cache)}, "
-            f"value_cache {_describe(value_cache)}, block_table {_describe(block_table)}, "
-            f"cu_seqlens_q {_describe(cu_seqlens_q)}, seq_lens {_describe(seq_lens)}, "
-            f"sinks {None if sinks is None else _describe(sinks)}, window {sliding_window}"
-        )
     output = query.new_empty(num_tokens, num_heads, value_dim)
     wide_sinks = None if sinks is None else sinks.float().contiguous()
     _call(
@@ -124,10 +103,10 @@ def paged_attention(
             num_blocks,
             block_size,
             table_width,
-            query_strides[:2],
-            key_strides[:3],
-            value_strides[:3],
-            table_strides[0],
+            query.stride()[:2],
+            key_cache.stride()[:3],
+            value_cache.stride()[:3],
+            block_table.stride(0),
             sliding_window or 0,
             torch.get_num_threads(),
             scale,
@@ -135,6 +114,44 @@ def paged_attention(
         )
     )
     return output
+
+
+def _check(
+    query: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    block_table: Tensor,
+    cu_seqlens_q: Tensor,
+    seq_lens: Tensor,
+    sinks: Tensor | None,
+    sliding_window: int | None,
+) -> None:
+    """Raise ValueError if these do not fit together, or have strides that are not served."""
+    _, num_heads, key_dim = query.shape
+    num_blocks, block_size, num_kv_heads, _ = value_cache.shape
+    num_rows, table_width = block_table.shape
+    if (
+        key_cache.shape != (num_blocks, block_size, num_kv_heads, key_dim)
+        or num_heads % num_kv_heads
+        or cu_seqlens_q.shape != (num_rows + 1,)
+        or seq_lens.shape != (num_rows,)
+        or not block_table.dtype == cu_seqlens_q.dtype == seq_lens.dtype == torch.int32
+        or not cu_seqlens_q.is_contiguous()
+        or not seq_lens.is_contiguous()
+        or query.stride(2) != 1
+        or key_cache.stride(3) != 1
+        or value_cache.stride(3) != 1
+        or (table_width > 1 and block_table.stride(1) != 1)
+        or (sinks is not None and sinks.shape != (num_heads,))
+        or (sliding_window is not None and sliding_window < 1)
+    ):
+        raise ValueError(
+            "paged_attention: tensors do not fit together: "
+            f"query {_describe(query)}, key_cache {_describe(key_cache)}, "
+            f"value_cache {_describe(value_cache)}, block_table {_describe(block_table)}, "
+            f"cu_seqlens_q {_describe(cu_seqlens_q)}, seq_lens {_describe(seq_lens)}, "
+            f"sinks {None if sinks is None else _describe(sinks)}, window {sliding_window}"
+        )
 
 
 def _describe(tensor: Tensor) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.parsers.arguments import JSON_ERRORS, read_json
 from engine.parsers.contract import ParsedTools, ToolCall, ToolSyntax
-from engine.parsers.found import Found
+from engine.parsers.found import Found, read_marked
 from engine.parsers.json_calls import skip_space
 from engine.parsers.parameters import Parameter, call_with
 from engine.parsers.stripped import stripped
@@ -40,13 +40,10 @@ class FunctiongemmaParser:
     syntax: ToolSyntax = _SYNTAX
 
     def parse(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedTools:
-        found = Found()
-        position = 0
-        while (start := text.find(_START, position)) >= 0:
-            found.add_content(text[position:start])
-            position = _read_call(text, start, tools, found)
-        found.add_content(text[position:])
-        return stripped(found.result(text))
+        def read(text: str, start: int, found: Found) -> int:
+            return _read_call(text, start, tools, found)
+
+        return stripped(read_marked(text, _START, read))
 
 
 def _read_call(text: str, start: int, tools: Sequence[Mapping[str, Any]], found: Found) -> int:

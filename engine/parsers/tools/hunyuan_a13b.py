@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.parsers.contract import ParsedTools, ToolSyntax
-from engine.parsers.found import Found
+from engine.parsers.found import Found, read_marked
 from engine.parsers.json_calls import read_calls, skip_space
 from engine.parsers.thoughts import after_thoughts
 
@@ -34,13 +34,7 @@ class HunyuanA13bParser:
 
 
 def _parse(text: str) -> ParsedTools:
-    found = Found()
-    position = 0
-    while (start := text.find(_START, position)) >= 0:
-        found.add_content(text[position:start])
-        position = _read_block(text, start, found)
-    found.add_content(text[position:])
-    return found.result(text)
+    return read_marked(text, _START, _read_block)
 
 
 def _read_block(text: str, start: int, found: Found) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.parsers.contract import ParsedTools, ToolSyntax
-from engine.parsers.found import Found
+from engine.parsers.found import Found, read_marked
 from engine.parsers.json_calls import read_calls, skip_space
 
 __all__ = ["PARSER", "InternlmParser"]
@@ -32,13 +32,7 @@ class InternlmParser:
     syntax: ToolSyntax = _SYNTAX
 
     def parse(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedTools:
-        found = Found()
-        position = 0
-        while (start := text.find(_START, position)) >= 0:
-            found.add_content(text[position:start])
-            position = _read_action(text, start, found)
-        found.add_content(text[position:])
-        return found.result(text)
+        return read_marked(text, _START, _read_action)
 
 
 def _read_action(text: str, start: int, found: Found) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.parsers.contract import ParsedTools, ToolSyntax
-from engine.parsers.found import Found
+from engine.parsers.found import Found, read_marked
 from engine.parsers.json_calls import read_calls, skip_space
 
 __all__ = ["PARSER", "JambaParser"]
@@ -26,13 +26,7 @@ class JambaParser:
     syntax: ToolSyntax = _SYNTAX
 
     def parse(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedTools:
-        found = Found()
-        position = 0
-        while (start := text.find(_START, position)) >= 0:
-            found.add_content(text[position:start])
-            position = _read_block(text, start, found)
-        found.add_content(text[position:])
-        return found.result(text)
+        return read_marked(text, _START, _read_block)
 
 
 def _read_block(text: str, start: int, found: Found) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.parsers.arguments import JSON_ERRORS, arguments_json, read_json_at
 from engine.parsers.contract import ParsedTools, ToolCall, ToolSyntax
-from engine.parsers.found import Found
+from engine.parsers.found import Found, read_marked
 from engine.parsers.json_calls import read_calls, skip_space
 
 __all__ = ["PARSER", "MistralParser"]
@@ -40,13 +40,7 @@ class MistralParser:
     syntax: ToolSyntax = _SYNTAX
 
     def parse(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedTools:
-        found = Found()
-        position = 0
-        while (start := text.find(_START, position)) >= 0:
-            found.add_content(text[position:start])
-            position = _read_block(text, start, found)
-        found.add_content(text[position:])
-        return found.result(text)
+        return read_marked(text, _START, _read_block)
 
 
 def _read_block(text: str, start: int, found: Found) -> int:

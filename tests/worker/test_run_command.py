@@ -1,0 +1,13 @@
+"""How an interruption is resumed: with the command as it was typed, but not from the start."""
+
+import sys
+
+import pytest
+
+from worker.run_command import resume_command
+
+
+def test_the_command_is_repeated_without_starting_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = ["/bin/headrace", "run", "my file.jsonl", "--fresh", "-o", "out"]
+    monkeypatch.setattr(sys, "argv", typed)
+    assert resume_command() == "headrace run 'my file.jsonl' -o out"
