@@ -119,8 +119,16 @@ async def test_text_completions_are_shown_by_prompt_and_choice(
     assert shown == {0: "xabc", 1: "xabc", 2: "yabc", 3: "yabc"}
 
 
+class SlowExecutor(ScriptedExecutor):
+    """Takes a few milliseconds a step, so that an answer of 3,900 tokens cannot end by itself."""
+
+    def submit(self, plan: StepPlan) -> StepResult:
+        time.sleep(0.005)
+        return super().submit(plan)
+
+
 async def test_hanging_up_ends_what_runs(site: Site, calls: OnlineCalls) -> None:
-    executor = ScriptedExecutor()
+    executor = SlowExecutor()
     async with site.worker(fake_machine(executor, max_model_len=4000, num_blocks=4000)) as worker:
         new = request(**chat(stream=True, max_tokens=3900))
         async with calls.open("acme", new) as call:
@@ -131,6 +139,7 @@ async def test_hanging_up_ends_what_runs(site: Site, calls: OnlineCalls) -> None
             while worker.metric("jobs_in_flight"):
                 await asyncio.sleep(0.02)
         assert worker.metric("jobs_finished_total", outcome="cancelled") == 1
+        assert len(executor.num_rows) < 3900
     assert await calls.jobs.num_waiting("acme") == 0
 
 
