@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from engine.demo_model.training.mixture import draw
+from engine.demo_model.training.recall import exercise
 from engine.demo_model.training.rendering import Rendered, render
 
 __all__ = ["STEP_TOKENS", "Batch", "prefetched", "shard"]
@@ -26,6 +27,10 @@ STEP_TOKENS = _STRIP_TOKENS * _STRIPS_PER_STEP
 _LENGTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 _SHARD_EXAMPLES = 1000
 _PROMPT_WEIGHT = 0.1
+# A label or a sum is a token or three, a call is forty of which most are plain from the schema.
+_ANSWER_WEIGHTS = {"arithmetic": 4.0, "classification": 3.0, "chat": 1.5, "copying": 1.5}
+_EXERCISE_TOKENS = 256
+_FIRST_EXERCISE_SHARE, _LAST_EXERCISE_SHARE = 0.75, 0.05
 _MARK_TOKENS = 6  # <think>, two line ends, </think>, two line ends
 
 
@@ -55,10 +60,10 @@ class _Entry:
 def shard(tokenizer: Tokenizer, seed: int, index: int, progress: float) -> list[Batch]:
     """The batches of one deterministic shard."""
     rng = Random(f"{seed}/{index}")
-    rendered = [render(draw(rng, progress)) for _ in range(_SHARD_EXAMPLES)]
     by_length: dict[int, list[_Entry]] = {length: [] for length in _LENGTHS}
-    for text in rendered:
-        entry = _entry(tokenizer, text)
+    for _ in range(_SHARD_EXAMPLES):
+        example = draw(rng, progress)
+        entry = _entry(tokenizer, render(example), _ANSWER_WEIGHTS.get(example.task, 1.0))
         padded = next(length for length in _LENGTHS if len(entry.targets) <= length)
         by_length[padded].append(entry)
     strips = []
@@ -66,6 +71,7 @@ def shard(tokenizer: Tokenizer, seed: int, index: int, progress: float) -> list[
         rows = _STRIP_TOKENS // length
         for start in range(0, len(entries) - rows + 1, rows):
             strips.append((length, entries[start : start + rows]))
+    strips += _exercise_strips(rng, tokenizer, len(strips), progress)
     rng.shuffle(strips)
     usable = len(strips) - len(strips) % _STRIPS_PER_STEP
     return [
@@ -74,7 +80,24 @@ def shard(tokenizer: Tokenizer, seed: int, index: int, progress: float) -> list[
     ]
 
 
-def _entry(tokenizer: Tokenizer, text: Rendered) -> _Entry:
+def _exercise_strips(
+    rng: Random, tokenizer: Tokenizer, num_others: int, progress: float
+) -> list[tuple[int, list[_Entry]]]:
+    """Recall exercises beside `num_others` strips of conversations: most at first, few later."""
+    share = _FIRST_EXERCISE_SHARE + (_LAST_EXERCISE_SHARE - _FIRST_EXERCISE_SHARE) * progress
+    added = tokenizer.get_added_tokens_decoder()
+    vocabulary = [token for token in range(tokenizer.get_vocab_size()) if token not in added]
+    strips = []
+    for _ in range(round(num_others * share / (1 - share))):
+        entries = []
+        for _ in range(_STRIP_TOKENS // _EXERCISE_TOKENS):
+            tokens, learnt = exercise(rng, vocabulary, _EXERCISE_TOKENS)
+            entries.append(_Entry(tokens[:-1], tokens[1:], [float(known) for known in learnt[1:]]))
+        strips.append((_EXERCISE_TOKENS, entries))
+    return strips
+
+
+def _entry(tokenizer: Tokenizer, text: Rendered, answer_weight: float) -> _Entry:
     """Tokens and weights of one conversation, cut off at the longest length."""
     segments = text.segments()
     pieces = tokenizer.encode_batch([segment.text for segment in segments])
@@ -82,7 +105,7 @@ def _entry(tokenizer: Tokenizer, text: Rendered) -> _Entry:
     weights: list[float] = []
     for segment, piece in zip(segments, pieces, strict=True):
         ids += piece.ids
-        weights += [1.0 if segment.learnt else _PROMPT_WEIGHT] * len(piece.ids)
+        weights += [answer_weight if segment.learnt else _PROMPT_WEIGHT] * len(piece.ids)
         if not segment.learnt:  # that no thought is wanted is the template's choice, not a fact
             weights[-_MARK_TOKENS:] = [0.0] * _MARK_TOKENS
     ids, weights = ids[: _LENGTHS[-1] + 1], weights[: _LENGTHS[-1] + 1]

@@ -27,10 +27,10 @@ class Shape:
     vocab_size: int = 2048
     hidden_size: int = 160
     num_layers: int = 6
-    num_heads: int = 5
-    num_kv_heads: int = 5
-    head_dim: int = 32
-    intermediate_size: int = 448
+    num_heads: int = 4
+    num_kv_heads: int = 4
+    head_dim: int = 48
+    intermediate_size: int = 320
     rope_theta: float = 1_000_000.0
     max_positions: int = 4096
 

@@ -30,7 +30,7 @@ from engine.demo_model.training.rendering import render
 from engine.demo_model.training.tokenizer import train_tokenizer
 
 _TOKENIZER_EXAMPLES = 12_000
-_CURRICULUM_SHARDS = 8
+_CURRICULUM_SHARDS = 14
 _WARMUP_STEPS = 60
 _DECAY_FROM = 0.55
 _CHECK_EVERY_S = 420.0
@@ -59,8 +59,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--hidden-size", type=int, default=Shape.hidden_size)
     parser.add_argument("--num-layers", type=int, default=Shape.num_layers)
     parser.add_argument("--intermediate-size", type=int, default=Shape.intermediate_size)
-    parser.add_argument("--matrix-rate", type=float, default=0.02)
-    parser.add_argument("--other-rate", type=float, default=0.004)
+    parser.add_argument("--matrix-rate", type=float, default=0.012)
+    parser.add_argument("--other-rate", type=float, default=0.003)
     return parser.parse_args()
 
 
@@ -83,7 +83,7 @@ def _rate_factor(step: int, done: float) -> float:
 def _train_step(network: Network, batch: Batch, device: str, rng: Random) -> Tensor:
     """Backward pass of one batch; the head sees the answers and a sample of the prompts."""
     weights = torch.from_numpy(batch.weights)
-    keys = (weights == 1).float() + torch.rand(
+    keys = (weights >= 1).float() + torch.rand(
         STEP_TOKENS, generator=torch.Generator().manual_seed(rng.getrandbits(40))
     ) * (weights > 0)
     chosen = keys.topk(STEP_TOKENS * 3 // 8).indices.sort().values
@@ -98,7 +98,7 @@ def _train_step(network: Network, batch: Batch, device: str, rng: Random) -> Ten
     mean = (losses * weights).sum() / weights.sum()
     mean.backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():
-        return losses[weights == 1].mean()
+        return losses[weights >= 1].mean()
 
 
 class Trainer:
@@ -113,8 +113,6 @@ class Trainer:
         self.tokenizer = _tokenizer(self.folder, arguments.seed)
         shape = Shape(
             hidden_size=arguments.hidden_size,
-            num_heads=arguments.hidden_size // Shape.head_dim,
-            num_kv_heads=arguments.hidden_size // Shape.head_dim,
             num_layers=arguments.num_layers,
             intermediate_size=arguments.intermediate_size,
         )

@@ -1,0 +1,40 @@
+"""Recall exercises: what is learnt can be known from what stands before it."""
+
+from collections import Counter
+from random import Random
+
+from engine.demo_model.training.recall import exercise
+
+_VOCABULARY = range(300, 2000)
+_LENGTH = 256
+
+
+def test_an_exercise_has_one_token_more_than_its_length() -> None:
+    for number in range(50):
+        tokens, learnt = exercise(Random(number), _VOCABULARY, _LENGTH)
+        assert len(tokens) == len(learnt) == _LENGTH + 1
+        assert set(tokens) <= set(_VOCABULARY)
+
+
+def test_exercises_are_deterministic() -> None:
+    assert exercise(Random(3), _VOCABULARY, _LENGTH) == exercise(Random(3), _VOCABULARY, _LENGTH)
+    assert exercise(Random(3), _VOCABULARY, _LENGTH) != exercise(Random(4), _VOCABULARY, _LENGTH)
+
+
+def test_a_quarter_of_the_tokens_or_more_is_learnt() -> None:
+    shares = []
+    for number in range(200):
+        _, learnt = exercise(Random(number), _VOCABULARY, _LENGTH)
+        shares.append(sum(learnt) / len(learnt))
+    assert sum(shares) / len(shares) > 0.25
+
+
+def test_what_is_learnt_stood_there_before() -> None:
+    """All but the marks that end an answer are copied: the first of a run has been seen."""
+    seen_before: Counter[bool] = Counter()
+    for number in range(200):
+        tokens, learnt = exercise(Random(number), _VOCABULARY, _LENGTH)
+        for place in range(1, len(tokens)):
+            if learnt[place] and not learnt[place - 1]:
+                seen_before[tokens[place] in tokens[:place]] += 1
+    assert seen_before[False] == 0
