@@ -86,6 +86,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
     """
     _check_packages()
     from engine.chat_template import ChatTemplate, read_chat_template
+    from engine.model.invariant import make_invariant
     from engine.model.load import load_model
     from engine.model.replace import replace_decoder
     from engine.model.source import resolve_model
@@ -102,11 +103,15 @@ def build_engine(config: EngineConfig) -> EngineParts:
     loaded = load_model(config.model, folder, device)
     expected = own_logits(loaded)
     replace_decoder(loaded.module, device)
+    if config.deterministic:
+        make_invariant(loaded.module, name)
     check_paged_attention(loaded, expected, name)
     tokenizer = load_tokenizer(folder, name)
     kv_cache = _allocate(config, loaded, memory_before)
     identity = model_hash(folder)
-    fingerprint = engine_fingerprint(identity, loaded.dtype, device)
+    fingerprint = engine_fingerprint(
+        identity, loaded.dtype, device, deterministic=config.deterministic
+    )
     info = EngineInfo(
         model=name,
         model_path=folder,
@@ -185,6 +190,7 @@ def _activation_bytes(config: EngineConfig, loaded: "LoadedModel") -> int:
 def _wire(
     config: EngineConfig, loaded: "LoadedModel", kv_cache: "KVCache", fingerprint: str
 ) -> EngineCore:
+    from engine.cuda_graphs import CudaRecorder
     from engine.model_runner import ModelRunner
 
     caching = config.cache.enable_prefix_caching
@@ -192,10 +198,18 @@ def _wire(
     manager = KVCacheManager(
         pool, kv_cache.block_size, enable_caching=caching, fingerprint=fingerprint
     )
-    runner = ModelRunner(loaded, kv_cache, max_num_seqs=config.scheduler.max_num_seqs)
+    # A GPU computes while the host plans the next step; the CPU is busy with the step itself.
+    is_gpu = loaded.device.type == "cuda"
+    runner = ModelRunner(
+        loaded,
+        kv_cache,
+        max_num_seqs=config.scheduler.max_num_seqs,
+        is_ahead=is_gpu,
+        recorder=CudaRecorder() if is_gpu and not config.enforce_eager else None,
+    )
     return EngineCore(
         Scheduler(config.scheduler, manager, max_model_len=loaded.max_model_len),
-        InProcessExecutor(runner),
+        InProcessExecutor(runner, max_in_flight=2 if is_gpu else 1),
         max_model_len=loaded.max_model_len,
         kv_cache_usage=lambda: pool.usage,
     )

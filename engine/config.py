@@ -56,9 +56,14 @@ class SchedulerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    """Everything the engine is built from; `seed` seeds requests that bring none."""
+    """Everything the engine is built from; `seed` seeds requests that bring none. `deterministic`:
+    a request's tokens and log probabilities have the same bits whatever runs beside it.
+    `enforce_eager`: steps of a GPU are launched anew, none is recorded and replayed.
+    """
 
     model: ModelConfig = ModelConfig()
     cache: CacheConfig = CacheConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     seed: int = 0
+    enforce_eager: bool = False
+    deterministic: bool = False

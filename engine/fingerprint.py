@@ -14,9 +14,11 @@ from engine.device import instruction_set
 __all__ = ["engine_fingerprint"]
 
 
-def engine_fingerprint(model: str, dtype: torch.dtype, device: torch.device) -> str:
+def engine_fingerprint(
+    model: str, dtype: torch.dtype, device: torch.device, *, deterministic: bool = False
+) -> str:
     """`fp_` and 16 hex digits for: model hash, dtype, device type, thread count, instruction set,
-    and the versions of what computes.
+    the versions of what computes, and whether it computes the deterministic way.
     """
     parts = (
         model,
@@ -27,6 +29,7 @@ def engine_fingerprint(model: str, dtype: torch.dtype, device: torch.device) -> 
         torch.__version__,
         _version("transformers"),
         _version("headrace"),
+        *(("deterministic",) if deterministic else ()),
     )
     digest = xxhash.xxh3_64_hexdigest("\0".join(parts).encode())
     return f"fp_{digest}"

@@ -108,6 +108,14 @@ class ModelOptions:
         int,
         setting("--seed", "Seeds the sampling of rows that bring no seed.", min=0, max=2**63 - 1),
     ] = 0
+    deterministic: Annotated[
+        bool,
+        setting(
+            "--deterministic",
+            "The same bits for a row whatever runs beside it, at some cost in speed; CPU only.",
+            shown_default="off",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +155,14 @@ class EngineOptions:
             "Keep the KV of finished prompts and share it between requests.",
         ),
     ] = True
+    enforce_eager: Annotated[
+        bool,
+        setting(
+            "--enforce-eager",
+            "Launch each step of a GPU anew, without CUDA graphs: slower, starts sooner.",
+            shown_default="off",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,6 +324,8 @@ def engine_config(model: ModelOptions, engine: EngineOptions) -> EngineConfig:
             max_num_batched_tokens=engine.max_num_batched_tokens,
         ),
         seed=model.seed,
+        enforce_eager=engine.enforce_eager,
+        deterministic=model.deterministic,
     )
 
 

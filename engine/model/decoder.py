@@ -6,8 +6,8 @@ embedding and gated activation are the ops of `kernels/`; query, key and value c
 product, gate and up out of another, so a step of few tokens makes few and larger calls.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,13 +23,14 @@ __all__ = ["FusedDecoder", "FusedDecoderLayer", "LayerParts", "Norm", "Projectio
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """A linear map: weight [out, in], bias [out] or None."""
+    """A linear map: weight [out, in], bias [out] or None; `multiply` computes it."""
 
     weight: Tensor
     bias: Tensor | None = None
+    multiply: Callable[[Tensor, Tensor, Tensor | None], Tensor] = functional.linear
 
     def __call__(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight, self.bias)
+        return self.multiply(x, self.weight, self.bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,17 @@ class FusedDecoderLayer(nn.Module):
         normed = self._rms_norm(parts.output(mixed), norm.weight, norm.eps, x)
         gate, up = parts.gate_up(normed).chunk(2, -1)
         return x.add_(parts.down(self._silu_mul(gate, up)))
+
+    def multiply_with(self, multiply: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> None:
+        """Compute all products with `multiply(x, weight, bias)` from now on."""
+        parts = self._parts
+        self._parts = replace(
+            parts,
+            qkv=replace(parts.qkv, multiply=multiply),
+            output=replace(parts.output, multiply=multiply),
+            gate_up=replace(parts.gate_up, multiply=multiply),
+            down=replace(parts.down, multiply=multiply),
+        )
 
     def _attend(self, normed: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """The heads' outputs side by side, [T, num_heads * value_dim]."""

@@ -14,10 +14,11 @@ def test_a_fingerprint_names_everything_that_decides_bits(monkeypatch: pytest.Mo
     others = {
         engine_fingerprint("other", torch.float32, CPU),
         engine_fingerprint("m", torch.bfloat16, CPU),
+        engine_fingerprint("m", torch.float32, CPU, deterministic=True),
     }
     monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
     others.add(engine_fingerprint("m", torch.float32, CPU))
     monkeypatch.setattr(torch, "__version__", "0.0")
     others.add(engine_fingerprint("m", torch.float32, CPU))
     assert base not in others
-    assert len(others) == 4
+    assert len(others) == 5

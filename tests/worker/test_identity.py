@@ -18,12 +18,13 @@ def test_what_changes_tokens_changes_the_identity(tmp_path: Path) -> None:
         identity(max_model_len=99),
         identity(chat_template=str(template)),
         engine_identity(EngineConfig(seed=1), "hash"),
+        engine_identity(EngineConfig(deterministic=True), "hash"),
         engine_identity(EngineConfig(), "another"),
     }
     template.write_text("two")
     known.add(identity(chat_template=str(template)))
     known |= {identity(tool_call_parser="hermes"), identity(reasoning_parser="hermes")}
-    assert len(known) == 9
+    assert len(known) == 10
 
 
 def test_how_much_runs_at_a_time_does_not() -> None:

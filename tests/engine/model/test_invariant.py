@@ -1,0 +1,106 @@
+"""Products whose rows do not depend on their number: sizes, results, refusals."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.errors import ModelRefusedError
+from engine.model.invariant import InvariantLinear, InvariantProduct, make_invariant
+from tests.engine.tiny_engine import load_tiny
+
+_WIDE, _NARROW = 1024, 160
+_linear = functional.linear
+
+
+def _weight(rows: int, columns: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    generator = torch.Generator().manual_seed(rows)
+    made: Tensor = torch.randn(rows, columns, generator=generator) * columns**-0.5
+    return made.to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_a_row_has_the_same_bits_among_any_number(dtype: torch.dtype, has_bias: bool) -> None:
+    product = InvariantProduct()
+    weight = _weight(576, _WIDE, dtype)
+    bias = _weight(576, 1, dtype)[:, 0] if has_bias else None
+    x = _weight(700, _WIDE, dtype)
+    whole = product(x, weight, bias)
+    torch.testing.assert_close(whole, _linear(x, weight, bias))
+    for count in (1, 2, 7, 63, 64, 65, 130, 257, 699):
+        assert torch.equal(product(x[:count], weight, bias), whole[:count])
+        assert torch.equal(product(x[-count:], weight, bias), whole[-count:])
+
+
+def test_leading_dimensions_and_no_rows_at_all_keep_their_shape() -> None:
+    product = InvariantProduct()
+    weight = _weight(48, _NARROW)
+    assert product(torch.ones(2, 3, _NARROW), weight).shape == (2, 3, 48)
+    assert product(torch.ones(1, 0, _NARROW), weight).shape == (1, 0, 48)
+
+
+def test_only_sizes_that_agree_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library whose products of 256 rows and more have other last bits."""
+    used: list[int] = []
+
+    def fickle(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        used.append(len(x))
+        return _linear(x, weight, bias) * (1 + 1e-6 * (len(x) >= 256))
+
+    monkeypatch.setattr(functional, "linear", fickle)
+    product = InvariantProduct()
+    weight, x = _weight(32, _NARROW), _weight(1000, _NARROW)
+    assert product.sizes(weight)[0] == 128
+    assert product.sizes(weight)[-1] == 64
+    used.clear()
+    product(x, weight)
+    assert used == [128] * 7 + [64, 64]
+
+
+def test_products_that_depend_on_the_order_of_rows_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def by_place(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return _linear(x, weight, bias) + torch.arange(len(x))[:, None]
+
+    monkeypatch.setattr(functional, "linear", by_place)
+    with pytest.raises(ModelRefusedError, match="--deterministic cannot be kept here"):
+        InvariantProduct()(torch.ones(3, _NARROW), _weight(32, _NARROW))
+
+
+def test_sizes_are_measured_once_for_each_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def counted(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        calls.append(len(x))
+        return _linear(x, weight, bias)
+
+    monkeypatch.setattr(functional, "linear", counted)
+    product = InvariantProduct()
+    product(torch.ones(1, _NARROW), _weight(32, _NARROW))
+    calls.clear()
+    product(torch.ones(1, _NARROW), _weight(32, _NARROW) * 2)
+    assert calls == [64]
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "phi3"])
+def test_every_linear_layer_gets_its_form(family: str, checkpoints: Path) -> None:
+    module = load_tiny(family, checkpoints).module
+    make_invariant(module, family)
+    assert not [m for m in module.modules() if type(m) is nn.Linear]
+    assert [m for m in module.modules() if isinstance(m, InvariantLinear)]
+
+
+@pytest.mark.parametrize("family", ["qwen3_moe", "gpt2"])
+def test_matrices_outside_of_linear_layers_are_refused(family: str, checkpoints: Path) -> None:
+    loaded = load_tiny(family, checkpoints)
+    with pytest.raises(ModelRefusedError, match=rf"cannot run some/{family}: .* outside of linear"):
+        make_invariant(loaded.module, f"some/{family}")
+
+
+def test_another_device_is_refused_by_name() -> None:
+    with pytest.raises(ModelRefusedError, match="on meta: only the CPU"):
+        make_invariant(nn.Linear(4, 4, device="meta"), "m")
