@@ -10,7 +10,7 @@ from typing import Any
 from engine.demo_model.training import words
 from engine.demo_model.training.examples import Example, user
 
-__all__ = ["arithmetic", "is_held_out", "thought"]
+__all__ = ["arithmetic", "drill", "is_held_out", "thought"]
 
 _FORMS = {
     "+": ("{a} + {b}", "{a} plus {b}", "{a}+{b}", "the sum of {a} and {b}", "add {a} and {b}"),
@@ -98,6 +98,20 @@ def arithmetic(rng: Random) -> Example:
         question, answer = _problem(rng, thinking=thinking)
         messages += [user(question), answer]
     return Example("arithmetic", messages[:-1], messages[-1], thinking=thinking)
+
+
+def drill(rng: Random) -> tuple[str, str]:
+    """A sum or difference and its result with nothing around them, such as ("31+42=", "73;").
+
+    A small model needs some hundred thousand of them; in chats each would take thirty tokens.
+    """
+    operator = rng.choice("++--*")
+    left, right = _numbers(rng, operator)
+    while operator == "*" and max(left, right) > 12:
+        left, right = _numbers(rng, operator)
+    result = {"+": left + right, "-": left - right, "*": left * right}[operator]
+    form = rng.choice(("{a}{o}{b}=", "{a} {o} {b} = ", "{a} {o} {b}\n"))
+    return form.format(a=left, o=operator, b=right), f"{result};"
 
 
 def _problem(rng: Random, *, thinking: bool) -> tuple[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from engine.demo_model.training.arithmetic import drill
 from engine.demo_model.training.mixture import draw
 from engine.demo_model.training.recall import exercise
 from engine.demo_model.training.rendering import Rendered, render
@@ -30,7 +31,8 @@ _PROMPT_WEIGHT = 0.1
 # A label or a sum is a token or three, a call is forty of which most are plain from the schema.
 _ANSWER_WEIGHTS = {"arithmetic": 4.0, "classification": 3.0, "chat": 1.5, "copying": 1.5}
 _EXERCISE_TOKENS = 256
-_FIRST_EXERCISE_SHARE, _LAST_EXERCISE_SHARE = 0.75, 0.05
+_FIRST_EXERCISE_SHARE, _LAST_EXERCISE_SHARE = 0.75, 0.25
+_DRILL_SHARE = 0.25  # of the exercises
 _MARK_TOKENS = 6  # <think>, two line ends, </think>, two line ends
 
 
@@ -83,18 +85,34 @@ def shard(tokenizer: Tokenizer, seed: int, index: int, progress: float) -> list[
 def _exercise_strips(
     rng: Random, tokenizer: Tokenizer, num_others: int, progress: float
 ) -> list[tuple[int, list[_Entry]]]:
-    """Recall exercises beside `num_others` strips of conversations: most at first, few later."""
+    """Exercises beside `num_others` strips of conversations: most at first, fewer later."""
     share = _FIRST_EXERCISE_SHARE + (_LAST_EXERCISE_SHARE - _FIRST_EXERCISE_SHARE) * progress
     added = tokenizer.get_added_tokens_decoder()
     vocabulary = [token for token in range(tokenizer.get_vocab_size()) if token not in added]
     strips = []
     for _ in range(round(num_others * share / (1 - share))):
         entries = []
+        is_drill = rng.random() < _DRILL_SHARE
         for _ in range(_STRIP_TOKENS // _EXERCISE_TOKENS):
-            tokens, learnt = exercise(rng, vocabulary, _EXERCISE_TOKENS)
+            if is_drill:
+                tokens, learnt = _drill_tokens(rng, tokenizer)
+            else:
+                tokens, learnt = exercise(rng, vocabulary, _EXERCISE_TOKENS)
             entries.append(_Entry(tokens[:-1], tokens[1:], [float(known) for known in learnt[1:]]))
         strips.append((_EXERCISE_TOKENS, entries))
     return strips
+
+
+def _drill_tokens(rng: Random, tokenizer: Tokenizer) -> tuple[list[int], list[bool]]:
+    """Sums in a row, of which the results are learnt."""
+    tokens: list[int] = []
+    learnt: list[bool] = []
+    while len(tokens) <= _EXERCISE_TOKENS:
+        for text, is_result in zip(drill(rng), (False, True), strict=True):
+            ids = tokenizer.encode(text).ids
+            tokens += ids
+            learnt += [is_result] * len(ids)
+    return tokens[: _EXERCISE_TOKENS + 1], learnt[: _EXERCISE_TOKENS + 1]
 
 
 def _entry(tokenizer: Tokenizer, text: Rendered, answer_weight: float) -> _Entry:

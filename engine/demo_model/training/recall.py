@@ -1,9 +1,10 @@
-"""Exercises of token ids: find what stood after (or before) a key, and copy it.
+"""Exercises of token ids: find what belongs to a key or fits a description, and copy it.
 
 Owns: sequences that mean nothing but hold one answer. Must not know: text, tasks, the model.
 Every task of the demo model comes down to finding a name in the prompt and copying what belongs to
-it. In text few tokens teach that, and short cuts exist (frequent words, fixed places). Here half of
-all tokens can be known only by looking them up, so the circuit forms in a few million tokens.
+it, or to choosing the entry of a list that shares a word with the question. In text few tokens
+teach that, and short cuts exist (frequent words, fixed places). Here a third of all tokens can be
+known only by looking them up, so the circuits form in a few million tokens.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ def exercise(rng: Random, vocabulary: Sequence[int], length: int) -> tuple[list[
     alphabet = vocabulary
     if rng.random() < _FEW:  # few tokens come again and again: one token before does not identify
         alphabet = rng.sample(vocabulary, rng.randint(_SMALLEST_ALPHABET, _LARGEST_ALPHABET))
-    make = rng.choices((_pairs, _repeats), (3, 1))[0]
+    make = rng.choices((_pairs, _choices, _repeats), (3, 4, 1))[0]
     writer = _Writer()
     while len(writer.tokens) <= length:
         make(rng, writer, vocabulary, alphabet, length + 1 - len(writer.tokens))
@@ -75,6 +76,47 @@ def _pairs(
     for index in order:
         writer.add([*keys[index], *asked_link])
         writer.add([*values[index], *asked_end], learnt=True)
+
+
+def _choices(
+    rng: Random, writer: _Writer, vocabulary: Sequence[int], alphabet: Sequence[int], room: int
+) -> None:
+    """A list of labels with features, then descriptions: the label that shares a feature is right.
+
+    Half of the lists have no features but the labels' own tokens, as tools are asked for by the
+    words of their names.
+    """
+    count = rng.randint(2, 6)
+    marks = rng.sample(vocabulary, 5)
+    own = rng.random() < 0.5
+    longest = rng.randint(2, 3) if own else rng.randint(1, 3)
+    num_features = longest if own else rng.randint(1, 3)
+    each = 2 * (longest + num_features)  # half of them only stand around in questions
+    if len(alphabet) < count * each + len(marks):
+        alphabet = vocabulary
+    usable = [token for token in alphabet if token not in marks]
+    count = min(count, len(usable) // each)
+    tokens = rng.sample(usable, count * each)
+    labels, features = [], []
+    for _ in range(count):
+        label = [tokens.pop() for _ in range(rng.randint(2, longest) if own else longest)]
+        labels.append(label)
+        features.append(label if own else [tokens.pop() for _ in range(num_features)])
+    backwards = not own and rng.random() < 0.3
+    for label, described in zip(labels, features, strict=True):
+        parts = [label] if own else [label, [marks[0]], described]
+        for part in reversed(parts) if backwards else parts:
+            writer.add(part)
+        writer.add([marks[1]])
+    for _ in range(max(2, (room - count * each // 2) // 12)):
+        chosen = rng.randrange(count)
+        shown = [[token] for token in features[chosen]]
+        if not own:
+            shown = rng.sample(shown, rng.randint(1, len(shown)))
+        for _ in range(rng.randint(0, 5)):
+            shown.insert(rng.randint(0, len(shown)), [rng.choice(tokens)])
+        writer.add([marks[2], *(token for part in shown for token in part), marks[3]])
+        writer.add([*labels[chosen], marks[4]], learnt=True)
 
 
 def _repeats(

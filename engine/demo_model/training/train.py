@@ -30,7 +30,7 @@ from engine.demo_model.training.rendering import render
 from engine.demo_model.training.tokenizer import train_tokenizer
 
 _TOKENIZER_EXAMPLES = 12_000
-_CURRICULUM_SHARDS = 14
+_CURRICULUM_SHARDS = 40
 _WARMUP_STEPS = 60
 _DECAY_FROM = 0.55
 _CHECK_EVERY_S = 420.0
