@@ -5,8 +5,9 @@ A step holds a constant number of tokens, cut into strips. Each strip has sequen
 length, so attention needs no mask but the causal one, and the rest of the model sees one flat run.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from random import Random
@@ -89,6 +90,12 @@ def _exercise_strips(
     share = _FIRST_EXERCISE_SHARE + (_LAST_EXERCISE_SHARE - _FIRST_EXERCISE_SHARE) * progress
     added = tokenizer.get_added_tokens_decoder()
     vocabulary = [token for token in range(tokenizer.get_vocab_size()) if token not in added]
+
+    @cache
+    def encode(mark: str) -> Sequence[int]:
+        ids: list[int] = tokenizer.encode(mark).ids
+        return ids
+
     strips = []
     for _ in range(round(num_others * share / (1 - share))):
         entries = []
@@ -97,7 +104,7 @@ def _exercise_strips(
             if is_drill:
                 tokens, learnt = _drill_tokens(rng, tokenizer)
             else:
-                tokens, learnt = exercise(rng, vocabulary, _EXERCISE_TOKENS)
+                tokens, learnt = exercise(rng, vocabulary, encode, _EXERCISE_TOKENS)
             entries.append(_Entry(tokens[:-1], tokens[1:], [float(known) for known in learnt[1:]]))
         strips.append((_EXERCISE_TOKENS, entries))
     return strips

@@ -1,53 +1,84 @@
 """Exercises of token ids: find what belongs to a key or fits a description, and copy it.
 
-Owns: sequences that mean nothing but hold one answer. Must not know: text, tasks, the model.
+Owns: sequences that mean nothing but hold one answer. Must not know: tasks, the model.
 Every task of the demo model comes down to finding a name in the prompt and copying what belongs to
 it, or to choosing the entry of a list that shares a word with the question. In text few tokens
-teach that, and short cuts exist (frequent words, fixed places). Here a third of all tokens can be
-known only by looking them up, so the circuits form in a few million tokens.
+teach that, and short cuts exist (frequent words, fixed places). Here words are random tokens, only
+the marks between them are those of prompts and answers, and a third of all tokens can be known only
+by looking them up: so the circuits form in a few million tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 __all__ = ["exercise"]
 
+Encode = Callable[[str], Sequence[int]]
+
 _FEW = 0.4  # share of exercises with a small alphabet
 _SMALLEST_ALPHABET, _LARGEST_ALPHABET = 16, 120
+_ASKED = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+# Between a key and its value, and behind the value.
+_PAIR_MARKS = (
+    (": ", ", "), (" ", ", "), (" = ", "; "), (" is ", ". "), (" ", " and "), (" (", "), "),
+    ("=", " "), (" - ", "\n"), ('": "', '", "'), (" being ", ", "), (": ", "\n"),
+    (" the ", ", the "),
+)  # fmt: skip
+_BACKWARD_MARKS = ((" as ", ", "), (" as the ", " and "), (" for the ", ", "), (" is the ", ". "))
+_ANSWER_MARKS = (
+    ('": "', '", "'), ('": "', '", "'), ('": ', ', "'), (" is ", "."), (": ", "\n"), ("?\n", "\n"),
+)  # fmt: skip
+# Before a label, between it and its features, behind them; and a list whose labels have none.
+_LIST_MARKS = (("", " (", "), "), ("- ", ": ", "\n"), ("", " = ", "; "), ("", ": ", "; "))
+_TOOL_MARKS = (
+    '{"type": "function", "function": {"name": "', '", "description": "',
+    '", "parameters": {"type": "object", "properties": {"',
+)  # fmt: skip
+_NAME_MARKS = (("", ", "), ("", " / "), ("", " or "), ("- ", "\n"))
 
 
 class _Writer:
     """Tokens of one exercise and which of them are learnt."""
 
-    def __init__(self) -> None:
+    def __init__(self, encode: Encode) -> None:
         self.tokens: list[int] = []
         self.learnt: list[bool] = []
+        self._encode = encode
 
-    def add(self, tokens: Sequence[int], *, learnt: bool = False) -> None:
+    def add(self, part: Sequence[int] | str, *, learnt: bool = False) -> None:
+        tokens = self._encode(part) if isinstance(part, str) else part
         self.tokens += tokens
         self.learnt += [learnt] * len(tokens)
 
+    def joined(self, tokens: Sequence[int], joint: str) -> list[int]:
+        """The tokens with `joint` between them."""
+        made = list(tokens[:1])
+        for token in tokens[1:]:
+            made += [*self._encode(joint), token]
+        return made
 
-def exercise(rng: Random, vocabulary: Sequence[int], length: int) -> tuple[list[int], list[bool]]:
-    """`length` + 1 token ids of `vocabulary` and, for each, whether it can be known."""
+
+def exercise(
+    rng: Random, vocabulary: Sequence[int], encode: Encode, length: int
+) -> tuple[list[int], list[bool]]:
+    """`length` + 1 token ids and, for each, whether it can be known. Words are of `vocabulary`,
+    what stands between them is encoded with `encode`.
+    """
     alphabet = vocabulary
     if rng.random() < _FEW:  # few tokens come again and again: one token before does not identify
         alphabet = rng.sample(vocabulary, rng.randint(_SMALLEST_ALPHABET, _LARGEST_ALPHABET))
-    make = rng.choices((_pairs, _choices, _repeats), (3, 4, 1))[0]
-    writer = _Writer()
+    make = rng.choices((_pairs, _choices, _repeats), (4, 4, 1))[0]
+    writer = _Writer(encode)
     while len(writer.tokens) <= length:
         make(rng, writer, vocabulary, alphabet, length + 1 - len(writer.tokens))
     return writer.tokens[: length + 1], writer.learnt[: length + 1]
 
 
-def _words(
-    rng: Random, alphabet: Sequence[int], count: int, longest: int, avoid: set[int]
-) -> list[tuple[int, ...]]:
+def _words(rng: Random, alphabet: Sequence[int], count: int, longest: int) -> list[tuple[int, ...]]:
     """`count` different words of up to `longest` tokens."""
-    usable = [token for token in alphabet if token not in avoid]
     found: dict[tuple[int, ...], None] = {}
     while len(found) < count:
-        found[tuple(rng.choices(usable, k=rng.randint(1, longest)))] = None
+        found[tuple(rng.choices(alphabet, k=rng.randint(1, longest)))] = None
     return list(found)
 
 
@@ -58,24 +89,23 @@ def _pairs(
     longest_key, longest_value = rng.randint(1, 3), rng.randint(1, 7)
     each = (longest_key + longest_value) // 2 + 4
     count = rng.randint(2, max(2, min(16, room // (2 * each))))
-    marks = rng.sample(vocabulary, 4)
-    link, end, asked_link, asked_end = ([mark] * rng.choice((1, 1, 1, 0)) for mark in marks)
-    end, asked_end = [marks[1]], [marks[3]]
-    if rng.random() < 0.4:
-        asked_link, asked_end = link, end
-    if not asked_link:
-        asked_link = [marks[2]]
-    keys = _words(rng, alphabet, count, longest_key, set(marks))
-    values = [tuple(_words(rng, alphabet, 1, longest_value, set(marks))[0]) for _ in range(count)]
-    backwards = bool(link) and rng.random() < 0.2
+    backwards = rng.random() < 0.25
+    link, end = rng.choice(_BACKWARD_MARKS if backwards else _PAIR_MARKS)
+    asked_link, asked_end = rng.choice(_ANSWER_MARKS)
+    keys = _words(rng, alphabet, count, longest_key)
+    values = [_words(rng, alphabet, 1, longest_value)[0] for _ in range(count)]
     for key, value in zip(keys, values, strict=True):
         first, second = (value, key) if backwards else (key, value)
-        writer.add([*first, *link, *second, *end])
+        for part in (first, link, second, end):
+            writer.add(part)
     order = list(range(count))
     rng.shuffle(order)
+    writer.add(rng.choice((_ASKED, "\n", '{"')))
     for index in order:
-        writer.add([*keys[index], *asked_link])
-        writer.add([*values[index], *asked_end], learnt=True)
+        writer.add(keys[index])
+        writer.add(asked_link)
+        writer.add(values[index], learnt=True)
+        writer.add(asked_end, learnt=True)
 
 
 def _choices(
@@ -87,36 +117,63 @@ def _choices(
     words of their names.
     """
     count = rng.randint(2, 6)
-    marks = rng.sample(vocabulary, 5)
     own = rng.random() < 0.5
     longest = rng.randint(2, 3) if own else rng.randint(1, 3)
     num_features = longest if own else rng.randint(1, 3)
     each = 2 * (longest + num_features)  # half of them only stand around in questions
-    if len(alphabet) < count * each + len(marks):
+    if len(alphabet) < count * each:
         alphabet = vocabulary
-    usable = [token for token in alphabet if token not in marks]
-    count = min(count, len(usable) // each)
-    tokens = rng.sample(usable, count * each)
-    labels, features = [], []
-    for _ in range(count):
-        label = [tokens.pop() for _ in range(rng.randint(2, longest) if own else longest)]
-        labels.append(label)
-        features.append(label if own else [tokens.pop() for _ in range(num_features)])
-    backwards = not own and rng.random() < 0.3
-    for label, described in zip(labels, features, strict=True):
-        parts = [label] if own else [label, [marks[0]], described]
-        for part in reversed(parts) if backwards else parts:
-            writer.add(part)
-        writer.add([marks[1]])
-    for _ in range(max(2, (room - count * each // 2) // 12)):
+    count = min(count, len(alphabet) // each)
+    tokens = rng.sample(alphabet, count * each)
+    labels = [
+        [tokens.pop() for _ in range(rng.randint(2, longest) if own else longest)]
+        for _ in range(count)
+    ]
+    features = labels
+    if not own:
+        features = [[tokens.pop() for _ in range(num_features)] for _ in range(count)]
+    is_tool = rng.random() < 0.5
+    names = labels
+    if own and is_tool and rng.random() < 0.8:  # harvest_velvet_seminar
+        names = [writer.joined(label, "_") for label in labels]
+    _list_labels(rng, writer, names, None if own else features, is_tool=is_tool)
+    before, behind = ('<tool_call>\n{"name": "', '", "arguments": {') if is_tool else ("", "")
+    for _ in range(max(2, (room - count * each // 2) // 20)):
         chosen = rng.randrange(count)
-        shown = [[token] for token in features[chosen]]
+        shown = features[chosen]
         if not own:
             shown = rng.sample(shown, rng.randint(1, len(shown)))
+        parts = [[token] for token in shown]
         for _ in range(rng.randint(0, 5)):
-            shown.insert(rng.randint(0, len(shown)), [rng.choice(tokens)])
-        writer.add([marks[2], *(token for part in shown for token in part), marks[3]])
-        writer.add([*labels[chosen], marks[4]], learnt=True)
+            parts.insert(rng.randint(0, len(parts)), [rng.choice(tokens)])
+        writer.add("<|im_start|>user\n")
+        for part in parts:
+            writer.add(part)
+            writer.add(" ")
+        writer.add(_ASKED + before)
+        writer.add(names[chosen], learnt=True)
+        writer.add(behind or "<|im_end|>", learnt=True)
+
+
+def _list_labels(
+    rng: Random,
+    writer: _Writer,
+    labels: Sequence[Sequence[int]],
+    features: Sequence[Sequence[int]] | None,
+    *,
+    is_tool: bool,
+) -> None:
+    """The list to choose from, as tools or as it stands in a sentence."""
+    opening, link, end = _TOOL_MARKS if is_tool else rng.choice(_LIST_MARKS)
+    if features is None and not is_tool:
+        opening, end = rng.choice(_NAME_MARKS)
+    for index, label in enumerate(labels):
+        writer.add(opening)
+        writer.add(label)
+        if features is not None:
+            writer.add(link)
+            writer.add(features[index])
+        writer.add(end)
 
 
 def _repeats(
@@ -125,15 +182,17 @@ def _repeats(
     """Passages, then the same in another order: known from the second token on."""
     longest = rng.randint(3, 14)
     count = rng.randint(1, max(1, min(12, room // (longest + 2))))
-    mark = rng.choice(vocabulary)
+    mark = rng.choice(("\n", ", ", "; ", ". ", " and "))
     passages = [
         [tokens[0], *tokens] if len(tokens) == 1 else list(tokens)
-        for tokens in _words(rng, alphabet, count, longest, {mark})
+        for tokens in _words(rng, alphabet, count, longest)
     ]
     for passage in passages:
-        writer.add([*passage, mark])
+        writer.add(passage)
+        writer.add(mark)
     rng.shuffle(passages)
     for passage in passages:
         known = min(3 if len(alphabet) < len(vocabulary) else 1, len(passage))
         writer.add(passage[:known])
-        writer.add([*passage[known:], mark], learnt=True)
+        writer.add(passage[known:], learnt=True)
+        writer.add(mark, learnt=True)

@@ -9,31 +9,40 @@ _VOCABULARY = range(300, 2000)
 _LENGTH = 256
 
 
+def _encode(mark: str) -> list[int]:
+    """Marks are bytes here."""
+    return list(mark.encode())
+
+
+def _exercise(number: int) -> tuple[list[int], list[bool]]:
+    return exercise(Random(number), _VOCABULARY, _encode, _LENGTH)
+
+
 def test_an_exercise_has_one_token_more_than_its_length() -> None:
     for number in range(50):
-        tokens, learnt = exercise(Random(number), _VOCABULARY, _LENGTH)
+        tokens, learnt = _exercise(number)
         assert len(tokens) == len(learnt) == _LENGTH + 1
-        assert set(tokens) <= set(_VOCABULARY)
+        assert set(tokens) - set(range(256)) <= set(_VOCABULARY)
 
 
 def test_exercises_are_deterministic() -> None:
-    assert exercise(Random(3), _VOCABULARY, _LENGTH) == exercise(Random(3), _VOCABULARY, _LENGTH)
-    assert exercise(Random(3), _VOCABULARY, _LENGTH) != exercise(Random(4), _VOCABULARY, _LENGTH)
+    assert _exercise(3) == exercise(Random(3), _VOCABULARY, _encode, _LENGTH)
+    assert _exercise(3) != exercise(Random(4), _VOCABULARY, _encode, _LENGTH)
 
 
-def test_a_quarter_of_the_tokens_or_more_is_learnt() -> None:
+def test_a_fair_share_of_the_tokens_is_learnt() -> None:
     shares = []
     for number in range(200):
-        _, learnt = exercise(Random(number), _VOCABULARY, _LENGTH)
+        _, learnt = _exercise(number)
         shares.append(sum(learnt) / len(learnt))
-    assert sum(shares) / len(shares) > 0.25
+    assert sum(shares) / len(shares) > 0.12
 
 
 def test_what_is_learnt_stood_there_before() -> None:
     """All but the marks that end an answer are copied: the first of a run has been seen."""
     seen_before: Counter[bool] = Counter()
     for number in range(200):
-        tokens, learnt = exercise(Random(number), _VOCABULARY, _LENGTH)
+        tokens, learnt = _exercise(number)
         for place in range(1, len(tokens)):
             if learnt[place] and not learnt[place - 1]:
                 seen_before[tokens[place] in tokens[:place]] += 1
