@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -30,7 +30,7 @@ from engine.demo_model.training.rendering import render
 from engine.demo_model.training.tokenizer import train_tokenizer
 
 _TOKENIZER_EXAMPLES = 12_000
-_CURRICULUM_SHARDS = 40
+_CURRICULUM_SHARDS = 80
 _WARMUP_STEPS = 60
 _DECAY_FROM = 0.55
 _CHECK_EVERY_S = 420.0
@@ -148,7 +148,7 @@ class Trainer:
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "progress": self.progress,
+            "progress": asdict(self.progress),
         }
         temporary = self.folder / "checkpoint.tmp"
         torch.save(state, temporary)
@@ -156,11 +156,10 @@ class Trainer:
         export(self.network, self.tokenizer, self.folder / "model")
 
     def _load(self) -> None:
-        torch.serialization.add_safe_globals([Progress])
         state = torch.load(self.folder / "checkpoint.pt", map_location=self.arguments.device)
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.progress = state["progress"]
+        self.progress = Progress(**state["progress"])
 
     def check(self) -> None:
         """Logs exact-answer shares and saves."""
