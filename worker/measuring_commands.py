@@ -1,10 +1,9 @@
-"""The commands that measure: `eval` (how good) and `bench` (how fast).
+"""The command that measures speed: `bench`.
 
-Owns: their arguments. Must not know: how they work; that is imported when they run.
+Owns: its arguments. Must not know: how it works; that is imported when it runs.
 """
 
 import re
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,17 +11,7 @@ import typer
 from worker.errors import SettingsError
 from worker.logging import configure_logging
 from worker.option_groups import setting, with_groups
-from worker.options import (
-    BatchOptions,
-    EngineOptions,
-    LogOptions,
-    ModelOptions,
-    QueueOptions,
-    ServiceOptions,
-    engine_config,
-)
-from worker.run_command import Fresh, log_beside_the_bar, resume_command
-from worker.settings import RunSettings, ServiceSettings
+from worker.options import EngineOptions, LogOptions, ModelOptions, engine_config
 
 __all__ = ["add_measuring_commands"]
 
@@ -30,42 +19,8 @@ _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 def add_measuring_commands(app: typer.Typer) -> None:
-    """Add them to the command line."""
-    app.command(name="eval")(with_groups(evaluate))
+    """Add it to the command line."""
     app.command()(with_groups(bench))
-
-
-def evaluate(
-    output: Annotated[str, setting("--output", "A folder for results and scores.", "-o")],
-    model: ModelOptions,
-    engine: EngineOptions,
-    queue: QueueOptions,
-    service: ServiceOptions,
-    log: LogOptions,
-    suite: Annotated[
-        str,
-        typer.Argument(metavar="SUITE", help="A suite file, or 'demo': the demo model's own."),
-    ] = "demo",
-    per_task: Annotated[
-        int, setting("--per-task", "Rows of each task of the demo suite.", min=1)
-    ] = 200,
-    suite_seed: Annotated[int, setting("--suite-seed", "Seed of the demo suite's rows.")] = 0,
-    fresh: Fresh = False,
-) -> int:
-    """Run a suite of rows with known answers and print the accuracy per task."""
-    log_beside_the_bar(log, service)
-    from worker.evaluate import EvalSettings
-    from worker.evaluate import evaluate as run_suite
-
-    run = RunSettings(
-        file=Path(suite),
-        output=output,
-        fresh=fresh,
-        batch=BatchOptions(),
-        process=ServiceSettings(model=model, engine=engine, queue=queue, service=service),
-        resume_command=resume_command(),
-    )
-    return run_suite(EvalSettings(suite=suite, per_task=per_task, suite_seed=suite_seed, run=run))
 
 
 def bench(

@@ -1,122 +1,174 @@
-"""From result rows to scores: a verdict per row, accuracy per task with its interval.
+"""The report of one evaluation, as Markdown and as one HTML page.
 
-Owns: reading answers out of results, the scores' files. Must not know: how rows are run, screens.
+Owns: what a report says. Must not know: how scores came about, how pages are drawn.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from markupsafe import Markup
 
-from jobs.evals.rows import EvalRow
-from jobs.evals.scoring import Answer, Verdict, interval, score
+from jobs.evals.manifest import EvalManifest
+from jobs.evals.markdown import table
+from jobs.evals.pages.plots import Interval, bars, histogram, intervals
+from jobs.evals.pages.rendering import percent, render, shortened
+from jobs.evals.score_files import as_text, expected_text
+from jobs.evals.scores import GroupScore, ScoredRow, group_scores, tag_scores
 
-__all__ = ["ScoredRow", "TaskScore", "read_answers", "score_rows", "task_scores", "write_scores"]
+__all__ = ["write_report"]
 
-_COLUMNS = ["custom_id", "status_code", "content", "tool_calls", "error_message"]
-_TYPES: dict[str, pa.DataType] = {
-    "custom_id": pa.string(),
-    "task": pa.string(),
-    "right": pa.bool_(),
-    "reason": pa.string(),
-    "content": pa.string(),
-    "tool_calls": pa.string(),
-}
+_SHOWN_ROWS = 200
+_SHOWN_REASONS = 12
+_SHOWN_GROUPS = 60
 
 
-@dataclass(slots=True, frozen=True)
-class ScoredRow:
-    """A row, what the model said (None if the row failed) and the verdict on it."""
-
-    row: EvalRow
-    answer: Answer | None
-    verdict: Verdict
-
-
-@dataclass(slots=True, frozen=True)
-class TaskScore:
-    """Rows right of all rows of a task."""
-
-    task: str
-    num_right: int
-    num_rows: int
-
-    @property
-    def share(self) -> float:
-        """Share of right rows, 0..1."""
-        return self.num_right / self.num_rows if self.num_rows else 0.0
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Wilson's 95% interval of the share."""
-        return interval(self.num_right, self.num_rows)
+def write_report(
+    folder: Path, manifest: EvalManifest, scored: Sequence[ScoredRow]
+) -> tuple[Path, Path]:
+    """Write `report.md` and `report.html` into `folder`."""
+    whole = GroupScore("all", tuple(scored))
+    tasks, tags = group_scores(scored), tag_scores(scored)
+    markdown, page = folder / "report.md", folder / "report.html"
+    markdown.write_text(_markdown(manifest, whole, tasks, tags), encoding="utf-8")
+    page.write_text(_page(manifest, whole, tasks, tags), encoding="utf-8", errors="replace")
+    return markdown, page
 
 
-def read_answers(files: Iterable[Path]) -> dict[str, Answer | str]:
-    """By custom_id: the answer of each 200 row in Parquet result files, the message of others."""
-    found: dict[str, Answer | str] = {}
-    for path in files:
-        for entry in pq.read_table(path, columns=_COLUMNS).to_pylist():
-            if entry["status_code"] == 200:
-                calls = [(call["name"], call["arguments"]) for call in entry["tool_calls"] or ()]
-                found[entry["custom_id"]] = Answer(entry["content"] or "", calls)
-            else:
-                found[entry["custom_id"]] = entry["error_message"] or "failed"
-    return found
+def _markdown(
+    manifest: EvalManifest,
+    whole: GroupScore,
+    tasks: Sequence[GroupScore],
+    tags: Sequence[GroupScore],
+) -> str:
+    share = whole.share
+    parts = [
+        f"# {manifest.suite}: {manifest.model}\n",
+        f"{percent(share.mean)} of {whole.num_rows:,} rows are right; 95% interval "
+        f"{percent(share.low)} to {percent(share.high)}. {_samples(manifest)}{_failed(whole)}\n",
+        _groups("task", [*tasks, *([whole] if len(tasks) > 1 else [])], manifest.pass_at),
+    ]
+    if tags:
+        parts.append(_groups("tag", tags, manifest.pass_at))
+    reasons = _reasons(whole)
+    if reasons:
+        parts.append(table(("what was wrong", "rows"), ((why, f"{n:,}") for why, n in reasons)))
+    parts.append(table(("what ran", ""), _facts(manifest), num_texts=2))
+    return "\n".join(parts)
 
 
-def score_rows(rows: Iterable[EvalRow], answers: Mapping[str, Answer | str]) -> list[ScoredRow]:
-    """A verdict for every row, in the rows' order; a row without an answer is wrong."""
-    scored = []
-    for row in rows:
-        found = answers.get(row.custom_id, "no result")
-        if isinstance(found, str):
-            scored.append(ScoredRow(row, None, Verdict(right=False, reason=found)))
-        else:
-            scored.append(ScoredRow(row, found, score(row, found)))
-    return scored
+def _samples(manifest: EvalManifest) -> str:
+    return f"Each was asked {manifest.samples} times. " if manifest.samples > 1 else ""
 
 
-def task_scores(scored: Iterable[ScoredRow]) -> list[TaskScore]:
-    """One score per task, in the order of first appearance."""
-    counted: dict[str, list[int]] = {}
-    for entry in scored:
-        count = counted.setdefault(entry.row.task, [0, 0])
-        count[0] += entry.verdict.right
-        count[1] += 1
-    return [TaskScore(task, right, total) for task, (right, total) in counted.items()]
+def _failed(whole: GroupScore) -> str:
+    if not whole.num_failed:
+        return ""
+    return f"{whole.num_failed:,} got an error instead of an answer and count as wrong."
 
 
-def write_scores(folder: Path, scored: Sequence[ScoredRow]) -> tuple[Path, Path]:
-    """Write `scores.parquet` (a verdict per row) and `scores.json` (per task) into `folder`."""
-    table = pa.Table.from_pylist([_entry(each) for each in scored], pa.schema(_TYPES))
-    rows_path, tasks_path = folder / "scores.parquet", folder / "scores.json"
-    pq.write_table(table, rows_path, compression="zstd")
-    tasks = {
-        found.task: {
-            "right": found.num_right,
-            "rows": found.num_rows,
-            "share": round(found.share, 4),
-            "low": round(found.bounds[0], 4),
-            "high": round(found.bounds[1], 4),
-        }
-        for found in task_scores(scored)
+def _groups(what: str, groups: Sequence[GroupScore], pass_at: Sequence[int]) -> str:
+    heads = (what, "right", "rows", "score", "95% interval", *(f"pass@{k}" for k in pass_at))
+    return table(heads, (_cells(group, pass_at) for group in groups))
+
+
+def _cells(group: GroupScore, pass_at: Sequence[int]) -> list[str]:
+    share = group.share
+    return [
+        group.name,
+        f"{group.num_right:,}",
+        f"{group.num_rows:,}",
+        percent(share.mean),
+        f"{percent(share.low)} to {percent(share.high)}",
+        *(percent(group.pass_at(k).mean) for k in pass_at),
+    ]
+
+
+def _page(
+    manifest: EvalManifest,
+    whole: GroupScore,
+    tasks: Sequence[GroupScore],
+    tags: Sequence[GroupScore],
+) -> str:
+    wrong = [entry for entry in whole.rows if entry.num_right < len(entry.verdicts)]
+    reasons = _reasons(whole)
+    values = {
+        "title": f"{manifest.suite}: {manifest.model}",
+        "manifest": manifest,
+        "whole": whole,
+        "tasks": tasks,
+        "tags": tags,
+        "pass_at": manifest.pass_at,
+        "plot": _plot("Score per task", [*tasks, *([whole] if len(tasks) > 1 else [])], whole),
+        "tag_plot": _plot("Score per tag", tags, whole),
+        "lengths": _lengths(whole),
+        "reasons": bars("Reasons of wrong rows", reasons) if reasons else None,
+        "wrong": [_wrong(entry) for entry in wrong[:_SHOWN_ROWS]],
+        "num_wrong": len(wrong),
+        "facts": list(_facts(manifest)),
     }
-    tasks_path.write_text(json.dumps(tasks, indent=2) + "\n", encoding="utf-8")
-    return rows_path, tasks_path
+    return render("report.html", values)
 
 
-def _entry(scored: ScoredRow) -> dict[str, Any]:
-    answer = scored.answer
+def _plot(title: str, groups: Sequence[GroupScore], whole: GroupScore) -> Markup:
+    entries = [
+        Interval(
+            group.name,
+            group.share.mean,
+            group.share.low,
+            group.share.high,
+            f"{percent(group.share.mean)} of {group.num_rows:,}",
+            is_strong=group is whole,
+        )
+        for group in groups[-_SHOWN_GROUPS:]
+    ]
+    return intervals(title, entries)
+
+
+def _lengths(whole: GroupScore) -> Markup | None:
+    """None where nothing was generated."""
+    by_verdict: dict[bool, list[int]] = {True: [], False: []}
+    for entry in whole.rows:
+        if entry.result.error is None and entry.result.completion_tokens:
+            is_right = entry.num_right == len(entry.verdicts)
+            by_verdict[is_right].append(entry.result.completion_tokens)
+    if not any(by_verdict.values()):
+        return None
+    return histogram("Output tokens per row", by_verdict[True], by_verdict[False], "output tokens")
+
+
+def _reasons(whole: GroupScore) -> list[tuple[str, int]]:
+    counted = Counter(
+        entry.reason if entry.result.error is None else f"error: {entry.reason}"
+        for entry in whole.rows
+        if entry.reason
+    )
+    return counted.most_common(_SHOWN_REASONS)
+
+
+def _wrong(entry: ScoredRow) -> dict[str, Any]:
+    num_right, total = entry.num_right, len(entry.verdicts)
     return {
-        "custom_id": scored.row.custom_id,
-        "task": scored.row.task,
-        "right": scored.verdict.right,
-        "reason": scored.verdict.reason or None,
-        "content": answer.content if answer is not None else None,
-        "tool_calls": json.dumps(list(answer.calls), ensure_ascii=False) if answer else None,
+        "custom_id": entry.row.custom_id,
+        "task": entry.row.task,
+        "reason": entry.reason,
+        "share": f"{num_right} of {total} samples right" if total > 1 else "",
+        "question": shortened(entry.row.question),
+        "expected": shortened(expected_text(entry.row.reference)),
+        "answer": shortened(as_text(entry.shown)) if entry.shown is not None else "",
     }
+
+
+def _facts(manifest: EvalManifest) -> Iterator[tuple[str, str]]:
+    yield "suite", manifest.suite_path or manifest.suite
+    yield "suite hash", manifest.suite_hash
+    yield "model", str(manifest.settings.get("model", manifest.model))
+    yield "model hash", manifest.model_hash
+    for name, count in manifest.fingerprints.items():
+        yield "engine fingerprint", f"{name} ({count:,} rows)"
+    yield "rows hash", manifest.rows_hash
+    for name in ("dtype", "device", "seed", "deterministic"):
+        if name in manifest.settings:
+            yield f"--{name}", str(manifest.settings[name])
+    yield "versions", ", ".join(f"{name} {value}" for name, value in manifest.versions.items())

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from jobs.evals.answer import Answer
 from jobs.evals.demo import TASKS, held_out_rows
 from jobs.evals.rows import EvalRow
-from jobs.evals.scoring import Answer, score
+from jobs.evals.scoring import score
 from schemas.chat import parse_chat_request
 
 ROWS = list(held_out_rows(40, seed=11))

@@ -1,63 +1,28 @@
-"""Suite files: read back as written, defaults, and lines that are no rows."""
+"""Rows: what identifies them, and the files they become."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
-from jobs.errors import InputError
 from jobs.evals.demo import held_out_rows
-from jobs.evals.rows import Scorer, read_rows, suite_line, write_requests
+from jobs.evals.rows import Scorer, suite_line, write_requests
+from jobs.evals.suite import read_suite
+from tests.jobs.evals.builders import row
 
-BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 TOOLS = [{"type": "function", "function": {"name": "go"}}]
 
 
-def write(path: Path, *entries: object) -> Path:
-    path.write_text("\n".join(e if isinstance(e, str) else json.dumps(e) for e in entries))
-    return path
-
-
 def test_a_suite_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    rows = list(held_out_rows(3))
-    path = write(tmp_path / "s.jsonl", *[suite_line(row) for row in rows], "")
-    assert list(read_rows(path)) == rows
-
-
-def test_the_reference_decides_the_scorer_unless_told(tmp_path: Path) -> None:
-    call = {"function": {"name": "go", "arguments": {}}}
-    path = write(
-        tmp_path / "s.jsonl",
-        {"custom_id": "1", "body": BODY, "reference": {"content": "x"}},
-        {"custom_id": "2", "body": BODY, "reference": {"content": "", "tool_calls": [call]}},
-        {"custom_id": "3", "body": {**BODY, "tools": TOOLS}},
-        {"custom_id": "4", "body": BODY, "reference": {"content": "1"}, "scorer": "json"},
-    )
-    found = [row.scorer for row in read_rows(path)]
-    assert found == [Scorer.TEXT, Scorer.CALLS, Scorer.VALID_CALLS, Scorer.JSON]
-
-
-@pytest.mark.parametrize(
-    ("entry", "said"),
-    [
-        ("{", "no row"),
-        ("[]", "no row"),
-        ({"custom_id": "1", "reference": {"content": "x"}}, "'body' is missing"),
-        ({"custom_id": 1, "body": BODY, "reference": {"content": "x"}}, "1 should be a string"),
-        ({"custom_id": "1", "body": BODY}, "neither a reference nor tools"),
-        ({"custom_id": "1", "body": BODY, "scorer": "vibes"}, "'vibes' is not a valid Scorer"),
-    ],
-)
-def test_a_line_that_is_no_row_is_named(tmp_path: Path, entry: object, said: str) -> None:
-    good = {"custom_id": "1", "body": BODY, "reference": {"content": "x"}}
-    path = write(tmp_path / "s.jsonl", good, entry)
-    with pytest.raises(InputError, match=f"line 2.*{said}"):
-        list(read_rows(path))
-
-
-def test_a_suite_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nothing\.jsonl"):
-        list(read_rows(tmp_path / "nothing.jsonl"))
+    rows = [
+        *held_out_rows(3),
+        row(id="n", target=3, scorer={"type": "numeric", "tolerance": 1}, tags=["a", "b"]),
+        row(id="r", target=["a", "b+"], scorer={"type": "regex", "full": True}),
+        row(id="c", prompt="one", choices=[" a", " b"], target=1),
+        row(id="s", target={"type": "object"}, scorer="json_schema"),
+    ]
+    path = tmp_path / "s.jsonl"
+    path.write_text("\n".join(suite_line(each) for each in rows) + "\n\n")
+    assert list(read_suite(path).rows) == rows
 
 
 def test_requests_hold_nothing_but_the_batch_line(tmp_path: Path) -> None:
@@ -67,3 +32,21 @@ def test_requests_hold_nothing_but_the_batch_line(tmp_path: Path) -> None:
     assert [set(line) for line in lines] == [{"custom_id", "method", "url", "body"}] * len(rows)
     assert {line["body"]["model"] for line in lines} == {"other"}
     assert rows[0].body["model"] == "demo"
+
+
+def test_a_row_is_identified_by_what_decides_its_verdict() -> None:
+    one = row(id="a", input="hi", target="x")
+    assert replace(one, custom_id="b", tags=("t",)).digest == one.digest
+    others = [
+        replace(one, scorer=Scorer.NORMALISED),
+        replace(one, reference={"targets": ["y"]}),
+        row(id="a", input="ho", target="x"),
+        row(id="a", input="hi", target="x", scorer={"type": "exact", "ignore_case": True}),
+    ]
+    assert len({one.digest, *(other.digest for other in others)}) == 5
+
+
+def test_the_question_is_what_people_would_read() -> None:
+    messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "hi"}]
+    assert row(messages=messages, target="x").question == "hi"
+    assert row(prompt="so", choices=[" a", " b"], target=0).question == "so"

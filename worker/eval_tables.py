@@ -1,0 +1,54 @@
+"""The scores on the screen.
+
+Owns: the tables that `eval` prints. Must not know: how scores came about.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from jobs.evals.scores import GroupScore, ScoredRow, group_scores, tag_scores
+
+__all__ = ["print_scores"]
+
+_PIPE_WIDTH = 100
+
+
+def print_scores(
+    scored: Sequence[ScoredRow], pass_at: Sequence[int] = (), stream: TextIO | None = None
+) -> None:
+    """Print a line for each task and each tag, and one for all, with 95% intervals."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("task", style="bold", no_wrap=True)
+    for name in ("right", "rows", "score", "95% interval", *(f"pass@{k}" for k in pass_at)):
+        table.add_column(name, justify="right", no_wrap=True)
+    tasks, tags = group_scores(scored), tag_scores(scored)
+    for group in tasks:
+        table.add_row(*_cells(group, pass_at))
+    if tags:
+        table.add_section()
+        for group in tags:
+            table.add_row(*_cells(group, pass_at))
+    if len(tasks) > 1:
+        table.add_section()
+        table.add_row(*_cells(GroupScore("all", tuple(scored)), pass_at))
+    console = Console(file=stream or sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _PIPE_WIDTH)
+    console.print(table)
+
+
+def _cells(group: GroupScore, pass_at: Sequence[int]) -> list[str]:
+    share = group.share
+    return [
+        group.name,
+        f"{group.num_right:,}",
+        f"{group.num_rows:,}",
+        f"{share.mean:.1%}",
+        f"{share.low:.1%} to {share.high:.1%}",
+        *(f"{group.pass_at(k).mean:.1%}" for k in pass_at),
+    ]
