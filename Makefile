@@ -4,9 +4,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-SOURCES := bench engine jobs kernels schemas worker tests setup.py
+SOURCES := bench engine examples headrace.py jobs kernels schemas worker tests setup.py
 
-.PHONY: help setup demo test test-fast chaos lint format types bench clean
+.PHONY: help setup demo test test-fast chaos lint format types bench bench-gpu clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,8 @@ $(STAMP): pyproject.toml setup.py $(wildcard kernels/cpu/*)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[embedded,dev]'
+	@test -d .venv/old_openai/openai || \
+		$(BIN)/pip install --quiet --target .venv/old_openai 'openai>=1.109,<2'
 	@touch $(STAMP)
 
 # Exit code 3 says: finished, and some rows failed. The example has bad rows on purpose.
@@ -57,6 +59,9 @@ bench: $(STAMP) ## time kernels and engine beside what the machine can do, as JS
 		$(BIN)/headrace bench --model build/models/$(MODEL) --workload $$workload --json \
 			--log-level warning || exit 1; \
 	done
+
+bench-gpu: $(STAMP) ## kernels and engine on a GPU, in eight minutes
+	$(BIN)/python -m bench.gpu --table bench/RESULTS_GPU.md
 
 clean: ## remove the environment and everything generated
 	rm -rf .venv out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,7 +23,7 @@ from jobs.keys import Keys, check_name
 from jobs.redis_calls import RedisCalls
 from jobs.retrying import Retrying
 
-__all__ = ["ApiKey", "ApiKeys", "CheckedKey"]
+__all__ = ["NO_LIMITS", "ApiKey", "ApiKeys", "CheckedKey", "KeyLimits"]
 
 _ID_BYTES = 6
 _SECRET_BYTES = 32
@@ -31,6 +31,24 @@ _KEY = re.compile(r"hr-([0-9a-f]{12})-[A-Za-z0-9_-]{43}")
 _NOBODY = hashlib.sha256(b"").hexdigest()
 _MAX_TENANT_CHARS = 64
 _MAX_LABEL_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLimits:
+    """What callers with a key may have in work, counted over all that their tenant has; None: what
+    the endpoint allows everybody, 0: any number. Requests and tokens are those that clients wait
+    for; the others are of batches.
+    """
+
+    max_requests: int | None = None
+    max_tokens: int | None = None
+    max_batches: int | None = None
+    max_batch_requests: int | None = None
+    max_batch_tokens: int | None = None
+
+
+NO_LIMITS = KeyLimits()
+"""A key without limits of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +61,7 @@ class ApiKey:
     created_at: int
     revoked_at: int | None = None
     digest: str = ""
+    limits: KeyLimits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +79,7 @@ class ApiKeys:
         self._calls = RedisCalls(redis, keys, retrying)
         self._name = keys.api_keys
 
-    async def create(self, tenant: str, label: str = "") -> str:
+    async def create(self, tenant: str, label: str = "", limits: KeyLimits | None = None) -> str:
         """A new key for a tenant: the only time that anybody sees it. Raises BadBatchError for a
         tenant that cannot be used.
         """
@@ -77,6 +96,7 @@ class ApiKeys:
             label=label[:_MAX_LABEL_CHARS],
             created_at=int(time()),
             digest=_digest(secret),
+            limits=limits or NO_LIMITS,
         )
         await self._write(key)
         return secret
@@ -125,4 +145,6 @@ def _digest(secret: str) -> str:
 def _key_of(key_id: str, note: Mapping[str, Any]) -> ApiKey:
     """Fields that only a newer version knows are ignored."""
     known = {name: note[name] for name in ApiKey.__slots__ if name in note}
-    return ApiKey(**{**known, "key_id": key_id})
+    limits = known.pop("limits", {})
+    limits = {name: limits[name] for name in KeyLimits.__slots__ if name in limits}
+    return ApiKey(**{**known, "key_id": key_id, "limits": KeyLimits(**limits)})

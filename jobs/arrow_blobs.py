@@ -18,6 +18,7 @@ from pyarrow import fs
 
 from jobs.blobs import BlobInfo, check_key, new_blob_key
 from jobs.errors import BlobError, BlobMissingError
+from jobs.object_folder import object_error_reason, open_file_system
 
 __all__ = ["ArrowBlobs"]
 
@@ -36,11 +37,13 @@ class ArrowBlobs:
     def from_url(cls, url: str) -> Self:
         """Raises BlobError for an URL that Arrow cannot use."""
         try:
-            filesystem, prefix = fs.FileSystem.from_uri(url)
+            filesystem, prefix = open_file_system(url)
             blobs = cls(filesystem, prefix)
             filesystem.create_dir(blobs._prefix, recursive=True)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise BlobError(f"the blob store {url} cannot be used: {_one_line(error)}") from error
+            shown = url.partition("?")[0]
+            reason = object_error_reason(error)
+            raise BlobError(f"the blob store {shown} cannot be used: {reason}") from error
         return blobs
 
     def create(self, key: str) -> "_ArrowWriter":
@@ -130,12 +133,8 @@ class _ArrowWriter:
         except FileNotFoundError:
             return
         except (pa.ArrowException, OSError) as error:
-            _log.warning("%s is left behind: %s", self._temporary, _one_line(error))
+            _log.warning("%s is left behind: %s", self._temporary, object_error_reason(error))
 
 
 def _error(action: str, name: str, error: Exception) -> BlobError:
-    return BlobError(f"cannot {action} {name}: {_one_line(error)}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:500]
+    return BlobError(f"cannot {action} {name}: {object_error_reason(error)}")

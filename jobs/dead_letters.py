@@ -2,7 +2,7 @@
 
 Owns: reading dead letters, bringing their jobs back, dropping them. Must not know: how letters come
 about (scripts do), what is printed. A letter is a copy: the line has its error row already. It
-stays until somebody revives or drops it.
+stays until somebody revives or drops it, or 10,000 letters or 64 MiB of bodies have come after it.
 """
 
 import re
@@ -143,8 +143,7 @@ class DeadLetters(QueueClient):
         return entries
 
     async def _drop_some(self, letter_ids: Sequence[str]) -> int:
-        key = self._keys.dead
-        return int(await self._calls.command(lambda redis: redis.xdel(key, *letter_ids)))
+        return int(await self._calls.script("drop_letters", *letter_ids))
 
     async def _revive_some(self, tenant: str, letter_ids: Sequence[str]) -> list[Revival]:
         spec = BatchSpec(batch_id=f"retry_{secrets.token_hex(16)}", tenant=tenant or "default")

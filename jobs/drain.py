@@ -21,7 +21,8 @@ from jobs.bitmap import Bitmap
 from jobs.errors import StoreWriteError
 from jobs.outbox_rows import entry_to_row, storable
 from jobs.queue import BatchState, BatchStatus, OutboxEntry
-from jobs.store import AppendReport, PartStore
+from jobs.result_store import ResultStore
+from jobs.store import AppendReport
 
 __all__ = ["Drain", "DrainReport", "DrainSettings", "FlushReport", "Outbox"]
 
@@ -85,7 +86,7 @@ class Drain:
     def __init__(
         self,
         outbox: Outbox,
-        store: PartStore,
+        store: ResultStore,
         *,
         settings: DrainSettings | None = None,
         on_flush: Callable[[FlushReport], None] | None = None,
@@ -168,7 +169,7 @@ class Drain:
                     _log.warning("%s; results wait in the queue meanwhile", error)
             else:
                 if backoff_s > self._settings.first_backoff_s:
-                    _log.warning("results can be written to %s again", self._store.folder)
+                    _log.warning("results can be written to %s again", self._store.place)
                 return stored
             await asyncio.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, _MAX_BACKOFF_S)

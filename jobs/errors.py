@@ -3,6 +3,7 @@
     JobsError                   its text is one clear sentence that may be shown as it is
       InputError                the input file cannot be used
         InputChangedError       it changed while it was read
+      TableSettingError         a column, template or schema that is asked for cannot be used
       TargetError               the place for the results cannot be used
       RunStateError             the state folder of a run cannot be used
         RunLockedError          another process works on the same output
@@ -44,6 +45,7 @@ __all__ = [
     "StoreDamagedError",
     "StoreError",
     "StoreWriteError",
+    "TableSettingError",
     "TargetError",
     "UnknownBatchError",
     "UnknownLetterError",
@@ -60,6 +62,10 @@ class InputError(JobsError):
 
 class InputChangedError(InputError):
     """The input file's bytes are not those that were hashed at the start."""
+
+
+class TableSettingError(JobsError):
+    """What is asked of a table cannot be had: no such column, no template, no schema."""
 
 
 class TargetError(JobsError):
@@ -95,7 +101,7 @@ class StoreWriteError(StoreError):
 class StoreDamagedError(StoreError):
     """A published file is missing or broken. `path` names it."""
 
-    def __init__(self, message: str, *, path: Path) -> None:
+    def __init__(self, message: str, *, path: Path | str) -> None:
         super().__init__(message)
         self.path = path
 

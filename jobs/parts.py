@@ -16,7 +16,14 @@ from jobs.durable import read_plain_file
 from jobs.errors import StoreDamagedError
 from jobs.result_table import ADDED_COLUMNS, RESULT_SCHEMA
 
-__all__ = ["Part", "decode_part", "describe_part", "encode_part", "read_part"]
+__all__ = [
+    "Part",
+    "decode_part",
+    "decode_published",
+    "describe_part",
+    "encode_part",
+    "read_part",
+]
 
 _BATCH_KEY = b"headrace.batch_id"
 
@@ -62,7 +69,15 @@ def describe_part(file: str, table: pa.Table, data: bytes) -> Part:
 def read_part(folder: Path, part: Part, columns: list[str] | None = None) -> pa.Table:
     """The rows of a published part, whole file verified. Raises StoreDamagedError."""
     path = folder / part.file
-    data = _read(path)
+    return decode_published(path, part, _read(path), columns)
+
+
+def decode_published(
+    path: Path | str, part: Part, data: bytes, columns: list[str] | None = None
+) -> pa.Table:
+    """The rows of a published part with these bytes, verified. Raises StoreDamagedError; `path`
+    names the part in its text.
+    """
     if len(data) != part.num_bytes or xxhash.xxh3_128_hexdigest(data) != part.checksum:
         raise StoreDamagedError(
             f"{path} is damaged: its {len(data)} bytes are not the {part.num_bytes} that were "
@@ -105,7 +120,7 @@ def _read(path: Path) -> bytes:
         raise StoreDamagedError(f"{path} cannot be read: {reason}", path=path) from error
 
 
-def _parse(path: Path, data: bytes, columns: list[str] | None) -> pa.Table:
+def _parse(path: Path | str, data: bytes, columns: list[str] | None) -> pa.Table:
     try:
         file = pq.ParquetFile(
             pa.BufferReader(data), page_checksum_verification=True, pre_buffer=False

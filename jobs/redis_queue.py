@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from jobs.bodies import Bodies
 from jobs.errors import UnknownBatchError
 from jobs.keys import Keys, check_name
 from jobs.queue import (
@@ -68,8 +69,10 @@ class RedisQueue(QueueClient):
         settings: QueueSettings,
         *,
         retrying: Retrying | None = None,
+        bodies: Bodies | None = None,
     ) -> None:
         super().__init__(redis, keys, settings, retrying=retrying)
+        self._bodies = bodies
         self._num_takes = 0
 
     # Producers
@@ -96,6 +99,8 @@ class RedisQueue(QueueClient):
         that exceeds the queue's bounds by itself is always refused as full.
         """
         settings = self._settings
+        if self._bodies is not None:
+            items = await self._bodies.outside(batch_id, items)
         reply = await self._calls.script(
             "enqueue",
             batch_id,
@@ -312,7 +317,8 @@ class RedisQueue(QueueClient):
     async def counters(self) -> dict[str, int]:
         """What happened so far in the namespace. Leases: reclaimed (started ones that lapsed),
         restored (others), deferred (last attempts that had to wait for an empty worker), fenced,
-        gone, dup (results that were refused). Jobs: retried, dead, revived, deduped, lost,
+        gone, dup (results that were refused). Letters: dead_dropped (the oldest, since there were
+        too many), dead_bytes (of their bodies now). Jobs: retried, dead, revived, deduped, lost,
         rescued. Absent means 0.
         """
         fields = await self._calls.command(lambda redis: redis.hgetall(self._keys.stat))
@@ -346,8 +352,21 @@ class RedisQueue(QueueClient):
         """Bring a quiet batch in line with its files: `counts` are theirs, `missing` the lines
         that no file holds.
         """
+        if self._bodies is not None:
+            missing = await self._bodies.outside(batch_id, missing)
         reply = await self._calls.script(
             "reconcile", batch_id, total, *_count_arguments(counts), *item_arguments(missing)
+        )
+        return ReconcileReply(result=ReconcileResult(reply[0].decode()), count=int(reply[1]))
+
+    async def reopen(
+        self, batch_id: str, done: Collection[int], counts: OutcomeCounts
+    ) -> ReconcileReply:
+        """The same for more missing lines than one call should carry: the fan-out starts over, and
+        the lines in `done` are skipped. Never DONE.
+        """
+        reply = await self._calls.script(
+            "reopen", batch_id, bits_of(done), *_count_arguments(counts)
         )
         return ReconcileReply(result=ReconcileResult(reply[0].decode()), count=int(reply[1]))
 

@@ -92,7 +92,7 @@ class RunFolder:
         assert self.state is not None, "begin() comes first"
         return self._generation_folder(self.state.generation)
 
-    def begin(self, *, input_path: Path, input_sha256: str, engine_identity: str) -> RunStart:
+    def begin(self, *, input_path: Path | str, input_sha256: str, engine_identity: str) -> RunStart:
         """Decide what this run is, and write it down. Raises StoreWriteError."""
         old = self.state
         is_input_changed = old is not None and old.input_sha256 != input_sha256

@@ -26,6 +26,7 @@ from jobs.bitmap import Bitmap
 from jobs.durable import storage_error, sync_folder, write_new_file
 from jobs.errors import StoreDamagedError, StoreError
 from jobs.manifests import Manifest, ManifestLog
+from jobs.part_rows import fresh_rows, parts_to_absorb
 from jobs.parts import Part, decode_part, describe_part, encode_part, read_part
 from jobs.result_table import line_indexes, rows_to_table
 from schemas.result import ResultRow
@@ -34,9 +35,6 @@ __all__ = ["AppendReport", "PartStore"]
 
 _log = logging.getLogger(__name__)
 
-_SMALL_ROWS = 500
-_SMALL_BYTES = 4 << 20
-_MAX_SMALL_PARTS = 32
 _RETRIES = 100
 _STALE_TEMPORARY_S = 3600.0
 
@@ -89,6 +87,14 @@ class PartStore:
     def parts(self) -> tuple[Part, ...]:
         return self._manifest.parts
 
+    @property
+    def place(self) -> str:
+        """Where this is, for messages."""
+        return str(self.folder)
+
+    def refresh(self) -> None:
+        """Nothing to do: who loses the race for a manifest learns what others stored."""
+
     def append(self, rows: Sequence[ResultRow]) -> AppendReport:
         """Store `rows`; after the return they survive a power cut. At most one row per line stays,
         the first that was stored.
@@ -126,35 +132,16 @@ class PartStore:
         raise StoreError(f"other writers of {self.folder} were faster {_RETRIES} times in a row")
 
     def _without_known(self, table: pa.Table) -> pa.Table:
-        """The rows whose line has none yet, one per line."""
-        fresh: list[int] = []
-        seen: set[int] = set()
-        for position, idx in enumerate(line_indexes(table)):
-            if not Bitmap.can_hold(idx):
-                raise ValueError(f"{idx} is no line index")
-            if idx not in self.done and idx not in seen:
-                seen.add(idx)
-                fresh.append(position)
-        if len(fresh) == table.num_rows:
-            return table
-        return table.take(pa.array(fresh, pa.int64()))
+        return fresh_rows(table, self.done)
 
     def _absorb_small_parts(self, table: pa.Table) -> tuple[pa.Table, frozenset[Part]]:
-        """`table` with the rows of all small parts, once there are many: a slow batch that is
-        flushed every two seconds must not end in 40,000 files.
-        """
-        small = [
-            part
-            for part in self.parts
-            if part.num_rows < _SMALL_ROWS and part.raw_bytes < _SMALL_BYTES
-        ]
-        if len(small) < _MAX_SMALL_PARTS:
-            return table, frozenset()
+        """`table` with the rows of the parts that it replaces."""
+        small = parts_to_absorb(self.parts)
         try:
-            tables = [self.read(part) for part in small]
+            tables = [self.read(part) for part in self.parts if part in small]
         except StoreDamagedError:
             return table, frozenset()  # whoever needs those rows will say so
-        return pa.concat_tables([*tables, table]).combine_chunks(), frozenset(small)
+        return pa.concat_tables([*tables, table]).combine_chunks() if small else table, small
 
     def _write_part(self, table: pa.Table) -> Part:
         data = encode_part(table, self.batch_id)

@@ -46,8 +46,9 @@ class BatchLine(StrictModel):
     body: dict[str, Any]
 
 
-def parse_batch_line(raw: bytes) -> BatchLine:
-    """The request on one line, with or without its line end, without a byte order mark.
+def parse_batch_line(raw: bytes, *, endpoint: str | None = None) -> BatchLine:
+    """The request on one line, with or without its line end, without a byte order mark. With
+    `endpoint`, it must be one to that.
 
     Raises BadLine for a line that is no request to an endpoint served here. Bad values inside the
     body are no concern of this function: they fail the request alone, not the line.
@@ -62,7 +63,7 @@ def parse_batch_line(raw: bytes) -> BatchLine:
         raise BadLine(message, code="invalid_type")
     try:
         line = BatchLine.model_validate(value)
-        _check_line(line)
+        _check_line(line, endpoint)
         ENDPOINTS[line.url].check_required(line.body)
     except (ApiError, ValidationError) as error:
         raise _bad_line(error, value.get("custom_id")) from None
@@ -88,13 +89,20 @@ def output_line(row: ResultRow, line_id: str, request_id: str) -> bytes:
     )
 
 
-def _check_line(line: BatchLine) -> None:
+def _check_line(line: BatchLine, endpoint: str | None) -> None:
     if line.method != "POST":
         raise BadLine(
             f"Invalid value: {show(line.method)}. Supported values are: 'POST'. "
             "Parameter: 'method'.",
             param="method",
             code="invalid_method",
+        )
+    if endpoint is not None and line.url != endpoint:
+        raise BadLine(
+            "The URL provided for this request does not match the batch endpoint. "
+            f"Expected '{endpoint}', but got {show(line.url)}.",
+            param="url",
+            code="invalid_url",
         )
     if line.url not in SUPPORTED_ENDPOINTS:
         raise BadLine(

@@ -5,15 +5,16 @@ an effect here (supported.py), the model.
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 from schemas.errors import ApiError
 from schemas.messages import AssistantMessage, ToolMessage
-from schemas.response_format import CONSTRAINTS
+from schemas.response_format import CONSTRAINTS, ResponseFormat, Schema, StructuredOutputs
 from schemas.tools import AllowedToolsChoice, CustomTool, Tool, chosen_name
 from schemas.vllm_fields import VllmFields
 from schemas.wording import quoted_list, show
 
-__all__ = ["MAX_TOP_LOGPROBS", "check_combinations"]
+__all__ = ["MAX_TOP_LOGPROBS", "ConstraintFields", "check_combinations", "check_one_constraint"]
 
 MAX_TOP_LOGPROBS = 20
 
@@ -127,7 +128,29 @@ def _stream_options_have_a_stream(request: VllmFields) -> None:
         )
 
 
-def _one_constraint(request: VllmFields) -> None:
+class ConstraintFields(Protocol):
+    """What a request says about the form of its answer."""
+
+    @property
+    def response_format(self) -> ResponseFormat | None: ...
+    @property
+    def structured_outputs(self) -> StructuredOutputs | None: ...
+    @property
+    def guided_json(self) -> Schema | None: ...
+    @property
+    def guided_regex(self) -> str | None: ...
+    @property
+    def guided_choice(self) -> list[str] | None: ...
+    @property
+    def guided_grammar(self) -> str | None: ...
+    @property
+    def guided_json_object(self) -> bool | None: ...
+    @property
+    def guided_whitespace_pattern(self) -> str | None: ...
+
+
+def check_one_constraint(request: ConstraintFields) -> None:
+    """Raises ApiError 400 for several constraints on one answer."""
     outputs = request.structured_outputs
     given = [name for name in _GUIDED if getattr(request, name) is not None]
     if request.guided_json_object:
@@ -185,7 +208,7 @@ _CHECKS: tuple[Callable[[VllmFields], None], ...] = (
     _min_tokens_fit,
     _top_logprobs_are_possible,
     _stream_options_have_a_stream,
-    _one_constraint,
+    check_one_constraint,
     _one_ending_of_the_prompt,
     _template_variables_are_free,
 )

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from schemas.checks import check_one_constraint
 from schemas.errors import ApiError, unreadable_body
 from schemas.hints import Metadata, StreamOptions
 from schemas.openai_fields import MAX_SEED, LogitBias, Penalty, Stop
@@ -25,6 +26,7 @@ from schemas.vllm_fields import (
     MinTokens,
     RepetitionPenalty,
     Share,
+    SomeTokenIds,
     Text,
     TokenIds,
     TopK,
@@ -35,7 +37,7 @@ from schemas.wording import show, type_name
 __all__ = ["CompletionRequest", "check_completion_required", "parse_completion_request"]
 
 _DEFAULT_MAX_TOKENS = 16
-_MAX_LOGPROBS = 5
+_MAX_LOGPROBS = 20  # OpenAI stops at 5, vLLM here
 _MAX_BEST_OF = 20
 
 Flag = bool | None
@@ -75,7 +77,7 @@ class _OwnFields(StrictModel):
     stop_token_ids: TokenIds | None = None
     include_stop_str_in_output: Flag = None
     bad_words: list[Text] | None = None
-    allowed_token_ids: TokenIds | None = None
+    allowed_token_ids: SomeTokenIds | None = None
     repetition_detection: FreeForm | None = None
     skip_special_tokens: Flag = None
     spaces_between_special_tokens: Flag = None
@@ -133,6 +135,7 @@ def parse_completion_request(body: Any) -> CompletionRequest:
     except ValidationError as error:
         raise api_error(error) from None
     _check_combinations(request)
+    check_one_constraint(request)
     return request
 
 

@@ -9,25 +9,15 @@ from typing import Any
 
 from schemas.completions import CompletionRequest
 from schemas.errors import ApiError
-from schemas.supported import check_fields, check_stream
+from schemas.supported import check_fields, check_form, check_stream
 
 __all__ = ["ACCEPTED", "LIMITED", "REFUSED", "check_completion_supported"]
 
 REFUSED: Mapping[str, str] = {
     "suffix": "",
     "prompt_embeds": "",
-    "allowed_token_ids": "",
     "logprob_token_ids": "",
-    "truncate_prompt_tokens": "",
-    "truncation_side": "",
     "repetition_detection": "",
-    "structured_outputs": "Use /v1/chat/completions.",
-    "guided_json": "Use /v1/chat/completions.",
-    "guided_regex": "Use /v1/chat/completions.",
-    "guided_choice": "Use /v1/chat/completions.",
-    "guided_grammar": "Use /v1/chat/completions.",
-    "guided_whitespace_pattern": "",
-    "guided_decoding_backend": "",
     "kv_transfer_params": "",
     "vllm_xargs": "",
 }
@@ -36,14 +26,21 @@ REFUSED: Mapping[str, str] = {
 LIMITED: Mapping[str, tuple[Any, ...]] = {
     "use_beam_search": (False,),
     "length_penalty": (1.0,),
-    "bad_words": ([],),
-    "guided_json_object": (False,),
     "spaces_between_special_tokens": (True,),
-    "response_format": ("text",),
 }
 """Parameters of which only these values do what they say."""
 
-ACCEPTED = frozenset(("metadata", "request_id", "service_tier", "session_id", "store", "user"))
+ACCEPTED = frozenset(
+    (
+        "guided_decoding_backend",
+        "metadata",
+        "request_id",
+        "service_tier",
+        "session_id",
+        "store",
+        "user",
+    )
+)
 """Parameters that are checked and then have no effect."""
 
 
@@ -53,6 +50,7 @@ def check_completion_supported(request: CompletionRequest) -> None:
     """
     check_fields(request, REFUSED, LIMITED)
     check_stream(request)
+    check_form(request)
     if request.best_of is not None and request.best_of != request.num_choices:
         raise ApiError(
             400,

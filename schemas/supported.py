@@ -10,12 +10,21 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from schemas.chat import ChatCompletionRequest
+from schemas.checks import ConstraintFields
 from schemas.errors import ApiError
 from schemas.hints import StreamOptions
 from schemas.messages import AssistantMessage
 from schemas.wording import show
 
-__all__ = ["ACCEPTED", "LIMITED", "REFUSED", "check_fields", "check_stream", "check_supported"]
+__all__ = [
+    "ACCEPTED",
+    "LIMITED",
+    "REFUSED",
+    "check_fields",
+    "check_form",
+    "check_stream",
+    "check_supported",
+]
 
 REFUSED: Mapping[str, str] = {
     "functions": "Use 'tools' instead.",
@@ -25,9 +34,6 @@ REFUSED: Mapping[str, str] = {
     "chat_template": "Start the worker with --chat-template.",
     "mm_processor_kwargs": "",
     "logprob_token_ids": "",
-    "allowed_token_ids": "",
-    "truncate_prompt_tokens": "",
-    "truncation_side": "",
     "repetition_detection": "",
     "kv_transfer_params": "",
     "vllm_xargs": "",
@@ -38,7 +44,6 @@ LIMITED: Mapping[str, tuple[Any, ...]] = {
     "modalities": (["text"],),
     "use_beam_search": (False,),
     "length_penalty": (1.0,),
-    "bad_words": ([],),
     "spaces_between_special_tokens": (True,),
     "add_special_tokens": (False,),
     "echo": (False,),
@@ -106,7 +111,8 @@ def check_fields(
                 raise _unsupported(name, value, values)
 
 
-def _check_response_format(request: ChatCompletionRequest) -> None:
+def check_form(request: ConstraintFields) -> None:
+    """Raises ApiError 400 for a form of answers that is not enforced here."""
     wanted = request.response_format
     if wanted is not None and wanted.type == "structural_tag":
         values = ("text", "json_object", "json_schema")
@@ -172,7 +178,7 @@ def _unsupported(param: str, value: Any, values: tuple[Any, ...]) -> ApiError:
 
 _CHECKS: tuple[Callable[[ChatCompletionRequest], None], ...] = (
     check_stream,
-    _check_response_format,
+    check_form,
     _check_tools,
     _check_messages,
 )

@@ -18,6 +18,7 @@ __all__ = [
     "Priority",
     "RepetitionPenalty",
     "Share",
+    "SomeTokenIds",
     "Text",
     "TokenId",
     "TokenIds",
@@ -35,6 +36,7 @@ Flag = bool | None
 FreeForm = dict[str, Any]
 TokenId = Annotated[int, Field(ge=0, le=_MAX_INT32)]
 TokenIds = Annotated[list[TokenId], Field(fail_fast=True)]
+SomeTokenIds = Annotated[list[TokenId], Field(min_length=1, fail_fast=True)]
 Text = Annotated[str, Field(min_length=1)]
 TopK = Annotated[int, Field(ge=-1, le=_MAX_INT32)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -77,7 +79,7 @@ class _ChatFields(OpenAIFields):
     stop_token_ids: TokenIds | None = None
     include_stop_str_in_output: Flag = None
     bad_words: list[Text] | None = None
-    allowed_token_ids: Annotated[list[TokenId], Field(min_length=1, fail_fast=True)] | None = None
+    allowed_token_ids: SomeTokenIds | None = None
     repetition_detection: FreeForm | None = None
     thinking_token_budget: Annotated[int, Field(ge=0)] | None = None
 

@@ -19,12 +19,14 @@ from worker.background import is_any_left
 from worker.dead_commands import add_dead_commands
 from worker.endpoint_commands import add_endpoint_commands
 from worker.errors import EXIT_FAILED, EXIT_USAGE, exit_code_of, first_cause, sentence_for
+from worker.eval_commands import add_eval_commands
 from worker.key_commands import add_key_commands
 from worker.logging import configure_logging
 from worker.measuring_commands import add_measuring_commands
 from worker.option_groups import setting, with_groups
 from worker.options import (
     BatchOptions,
+    BodyOptions,
     EngineOptions,
     LogOptions,
     ModelOptions,
@@ -34,6 +36,7 @@ from worker.options import (
 )
 from worker.run_command import Fresh, log_beside_the_bar, resume_command
 from worker.settings import EnqueueSettings, ResultsSettings, RunSettings, ServiceSettings
+from worker.table_options import TableOptions, table_settings
 
 __all__ = ["main"]
 
@@ -68,6 +71,13 @@ def _common(
 InputFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="OpenAI batch file: one JSON request per line.")
 ]
+FileOrTable = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="OpenAI batch file (one JSON request per line), or with --prompt-column a table.",
+    ),
+]
 BatchId = Annotated[str, typer.Argument(metavar="ID", help="The id that enqueue printed.")]
 _OUTPUT_HELP = "A folder, a .jsonl file, a .parquet file, or 'redis'."
 Output = Annotated[str, setting("--output", _OUTPUT_HELP, "-o")]
@@ -76,13 +86,15 @@ Output = Annotated[str, setting("--output", _OUTPUT_HELP, "-o")]
 @app.command()
 @with_groups
 def run(
-    file: InputFile,
+    file: FileOrTable,
     output: Output,
+    table: TableOptions,
     model: ModelOptions,
     engine: EngineOptions,
     batch: BatchOptions,
     queue: QueueOptions,
     service: ServiceOptions,
+    bodies: BodyOptions,
     log: LogOptions,
     fresh: Fresh = False,
 ) -> int:
@@ -92,11 +104,14 @@ def run(
 
     return run_file(
         RunSettings(
-            file=file,
+            file=Path(file),
+            table=table_settings(file, table),
             output=output,
             fresh=fresh,
             batch=batch,
-            process=ServiceSettings(model=model, engine=engine, queue=queue, service=service),
+            process=ServiceSettings(
+                model=model, engine=engine, queue=queue, service=service, blobs=bodies.blobs
+            ),
             resume_command=resume_command(),
         )
     )
@@ -109,13 +124,18 @@ def worker(
     engine: EngineOptions,
     queue: SharedQueueOptions,
     service: ServiceOptions,
+    bodies: BodyOptions,
     log: LogOptions,
 ) -> int:
     """Take jobs from a queue and run them until told to stop (SIGTERM drains)."""
     configure_logging(log_format=log.log_format, level=log.log_level)
     from worker.service import serve
 
-    return serve(ServiceSettings(model=model, engine=engine, queue=queue, service=service))
+    return serve(
+        ServiceSettings(
+            model=model, engine=engine, queue=queue, service=service, blobs=bodies.blobs
+        )
+    )
 
 
 @app.command()
@@ -124,6 +144,7 @@ def enqueue(
     file: InputFile,
     batch: BatchOptions,
     queue: SharedQueueOptions,
+    bodies: BodyOptions,
     log: LogOptions,
     output: Annotated[
         str | None,
@@ -159,6 +180,7 @@ def enqueue(
             batch=batch,
             queue=queue,
             resume_command=resume_command(),
+            blobs=bodies.blobs,
         )
     )
 
@@ -205,6 +227,7 @@ def cancel(batch_id: BatchId, queue: SharedQueueOptions, log: LogOptions) -> int
 add_dead_commands(app)
 add_endpoint_commands(app)
 add_key_commands(app)
+add_eval_commands(app)
 add_measuring_commands(app)
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from jobs.blobs import open_blobs
+from jobs.bodies import Bodies
 from jobs.keys import Keys
 from jobs.queue_settings import QueueSettings
 from jobs.redis_queue import RedisQueue
@@ -18,7 +20,7 @@ from jobs.server import another_client, open_redis
 from worker.errors import SettingsError
 from worker.options import QueueOptions
 
-__all__ = ["Connection", "needed_url", "open_connection", "queue_settings"]
+__all__ = ["Connection", "bodies_in", "needed_url", "open_connection", "queue_settings"]
 
 _REAPS_PER_LEASE = 4
 _LONGEST_REAP_MS = 5_000
@@ -27,13 +29,16 @@ _EMBEDDED_BOUNDS = {"max_depth": 4_000, "max_bytes": 64 << 20, "max_outbox": 4_0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """A server and the queue on it. Calls of `queue` wait for a server that is away."""
+    """A server and the queue on it. Calls of `queue` wait for a server that is away. `bodies` is
+    where large requests lie; None: nowhere.
+    """
 
     redis: Redis
     keys: Keys
     settings: QueueSettings
     retrying: Retrying
     queue: RedisQueue
+    bodies: Bodies | None = None
 
     @asynccontextmanager
     async def beside(self) -> AsyncIterator[RedisQueue]:
@@ -64,6 +69,11 @@ def needed_url(options: QueueOptions) -> str:
     return options.redis
 
 
+def bodies_in(place: str | None) -> Bodies | None:
+    """Where large requests lie, if anywhere. Blocks. Raises BlobError."""
+    return None if place is None else Bodies(open_blobs(place))
+
+
 @asynccontextmanager
 async def open_connection(
     options: QueueOptions,
@@ -71,6 +81,7 @@ async def open_connection(
     settings: QueueSettings | None = None,
     state_folder: Path | None = None,
     give_up_s: float | None = None,
+    bodies: Bodies | None = None,
 ) -> AsyncIterator[Connection]:
     """Connect to the named server, or start one on `state_folder` if none is named.
 
@@ -86,5 +97,6 @@ async def open_connection(
             keys=keys,
             settings=settings,
             retrying=retrying,
-            queue=RedisQueue(redis, keys, settings, retrying=retrying),
+            queue=RedisQueue(redis, keys, settings, retrying=retrying, bodies=bodies),
+            bodies=bodies,
         )

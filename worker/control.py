@@ -8,7 +8,7 @@ import logging
 
 from prometheus_client import CollectorRegistry
 
-from worker.connection import needed_url, open_connection
+from worker.connection import bodies_in, needed_url, open_connection
 from worker.control_plane import open_control_plane
 from worker.endpoint_options import ControlCommand
 from worker.errors import EXIT_OK
@@ -32,8 +32,9 @@ def run_control(command: ControlCommand) -> int:
 async def _run(command: ControlCommand) -> None:
     shutdown, registry = Shutdown(), CollectorRegistry()
     with shutdown.handling_signals():
+        bodies = await asyncio.to_thread(bodies_in, command.control.blobs)
         async with (
-            open_connection(command.queue) as connection,
+            open_connection(command.queue, bodies=bodies) as connection,
             open_control_plane(connection, command.control, registry),
         ):
 

@@ -18,15 +18,15 @@ from redis.exceptions import RedisError
 from jobs.errors import JobsError
 from jobs.lost_lines import LostLines
 from jobs.producers.fanout import keep_fanned_out
-from jobs.producers.lines import count_lines
 from jobs.queue import BatchSpec, BatchStatus
 from jobs.recovery import count_outcomes, put_back_missing
+from jobs.result_store import ResultStore, open_result_store
+from jobs.run_state import RunKind, RunStart
 from jobs.sinks.counts import RowCounts
 from jobs.sinks.manifest import RunFacts
-from jobs.store import PartStore
 from jobs.upkeep import Upkeep
 from worker.collect import Collector
-from worker.connection import Connection, open_connection, queue_settings
+from worker.connection import Connection, bodies_in, open_connection, queue_settings
 from worker.errors import InterruptedRun
 from worker.facts import settings_facts, version_facts
 from worker.health_port import open_health_port
@@ -39,7 +39,7 @@ from worker.run_plan import RunPlan
 from worker.shutdown import Shutdown
 from worker.vitals import Vitals
 
-__all__ = ["FileRun"]
+__all__ = ["FileRun", "begun_s"]
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class FileRun:
         self._metrics = WorkerMetrics(plan.names[0])
         service = plan.settings.process.service
         self._worker = LazyWorker(plan.config, plan.names, service, self._metrics, display)
+        self._begun_s = begun_s(plan.start)
         self._num_rows: int | None = None
         self._num_kept = 0
         self._computing_s = 0.0
@@ -68,7 +69,10 @@ class FileRun:
         shutdown = Shutdown()
         with shutdown.handling_signals():
             store = await asyncio.to_thread(
-                PartStore.open, self._plan.folder.parts_folder, self._plan.batch_id
+                open_result_store,
+                self._plan.target,
+                self._plan.folder.parts_folder,
+                self._plan.batch_id,
             )
             self._num_kept = len(store.done)
             async with self._connected(shutdown) as (connection, vitals):
@@ -99,6 +103,7 @@ class FileRun:
             ),
             state_folder=self._plan.target.state_folder,
             give_up_s=_GIVE_UP_S,
+            bodies=await asyncio.to_thread(bodies_in, self._plan.bodies_place),
         ) as connection:
             vitals = Vitals(connection.retrying, shutdown, stall_s=options.service.lease_seconds)
             with open_health_port(self._metrics.registry, vitals, options.service):
@@ -108,7 +113,7 @@ class FileRun:
     def _is_embedded(self) -> bool:
         return self._plan.settings.process.queue.redis is None
 
-    async def _announce(self, connection: Connection, store: PartStore) -> None:
+    async def _announce(self, connection: Connection, store: ResultStore) -> None:
         """Bring the queue to where the files are: create the batch, or take it up again."""
         queue, batch_id = connection.queue, self._plan.batch_id
         if self._is_embedded:
@@ -134,7 +139,7 @@ class FileRun:
         if status.num_enqueued > status.num_finished:
             self._worker.has_jobs.set()
 
-    async def _rebuild(self, connection: Connection, store: PartStore) -> None:
+    async def _rebuild(self, connection: Connection, store: ResultStore) -> None:
         """The server came back empty, or somebody emptied it."""
         _log.warning(
             "the queue lost its data: it is told again what is to be done, %d rows are kept",
@@ -145,11 +150,13 @@ class FileRun:
     def _spec(self) -> BatchSpec:
         batch = self._plan.settings.batch
         expires_in_s = batch.expires_in
+        # A batch that is announced again, since the queue lost it, does not get a new window.
+        expires_at_s = None if expires_in_s is None else self._begun_s + expires_in_s
         return BatchSpec(
             batch_id=self._plan.batch_id,
             tenant=batch.tenant,
             priority=batch.priority,
-            expires_at_ms=None if expires_in_s is None else int((time() + expires_in_s) * 1000),
+            expires_at_ms=None if expires_at_s is None else int(expires_at_s * 1000),
         )
 
     async def _run_jobs(
@@ -192,7 +199,7 @@ class FileRun:
             on_complete=complete,
         )
 
-    def _lost_lines(self, connection: Connection, store: PartStore) -> LostLines:
+    def _lost_lines(self, connection: Connection, store: ResultStore) -> LostLines:
         async def put_back() -> bool:
             if self._num_rows is None:
                 return False  # the fan-out sends them
@@ -223,8 +230,13 @@ class FileRun:
 
     async def _finish(self, connection: Connection, collector: Collector) -> Summary:
         facts = self._facts(num_lines=await self._count_lines())
-        report = await collector.write_files(self._plan.target, facts, num_rows=self._num_rows)
-        self._plan.folder.complete(num_retryable=report.counts.num_retryable)
+        report = await collector.write_files(
+            self._plan.target,
+            facts,
+            num_rows=self._num_rows,
+            make_writer=self._plan.source.make_writer,
+        )
+        self._plan.complete(num_retryable=report.counts.num_retryable)
         if self._is_embedded:
             await connection.queue.delete_batch(self._plan.batch_id)
         return self._summary(report.counts, tuple(report.files))
@@ -234,18 +246,21 @@ class FileRun:
         num_lines = self._producer.report.num_lines
         if num_lines:
             return num_lines
-        return (await asyncio.to_thread(count_lines, self._plan.source)).num_lines
+        return (await asyncio.to_thread(self._plan.source.count)).num_lines
 
     def _facts(self, *, num_lines: int) -> RunFacts:
         return RunFacts(
-            input_path=str(self._plan.settings.file),
+            input_path=self._plan.source.name,
             input_sha256=self._plan.source.sha256,
             num_lines=num_lines,
             num_reused=self._num_reused,
             model=self._plan.names[0],
             model_hash=self._plan.model_hash,
             fingerprint=self._worker.fingerprint,
-            settings=settings_facts(self._plan.settings.process),
+            settings={
+                **settings_facts(self._plan.settings.process),
+                **self._plan.source.settings,
+            },
             versions=version_facts(),
             timings={
                 "started_at": self._started_at,
@@ -253,7 +268,7 @@ class FileRun:
             },
         )
 
-    def _summary(self, counts: RowCounts, files: tuple[Path, ...]) -> Summary:
+    def _summary(self, counts: RowCounts, files: tuple[Path | str, ...]) -> Summary:
         return summary_of(
             counts,
             num_reused=self._num_reused,
@@ -268,6 +283,13 @@ class FileRun:
         return self._num_kept + self._producer.report.num_reused
 
 
-def _has_lost_rows(status: BatchStatus, store: PartStore) -> bool:
+def begun_s(start: RunStart) -> float:
+    """When the run's batch began, in unix seconds: now, or in the process that began it."""
+    if start.kind is RunKind.NEW:
+        return time()
+    return datetime.fromisoformat(start.state.started_at).timestamp()
+
+
+def _has_lost_rows(status: BatchStatus, store: ResultStore) -> bool:
     """Whether the queue has delivered everything, and yet rows are missing."""
     return status.state.is_final and len(store.done) < (status.total or 0)

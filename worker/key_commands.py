@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from jobs.errors import BadBatchError
+from worker.access_options import KeyLimitOptions
 from worker.errors import EXIT_OK, SettingsError
 from worker.logging import configure_logging
 from worker.option_groups import setting, with_groups
 from worker.options import LogOptions, QueueOptions
 
 if TYPE_CHECKING:
-    from jobs.api_keys import ApiKeys
+    from jobs.api_keys import ApiKeys, KeyLimits
 
 __all__ = ["add_key_commands"]
 
@@ -46,15 +47,18 @@ def add_key_commands(app: typer.Typer) -> None:
 def create(
     queue: QueueOptions,
     log: LogOptions,
+    limits: KeyLimitOptions,
     tenant: Annotated[
         str, setting("--tenant", "Whose files and batches the key opens.")
     ] = "default",
     label: Annotated[str, setting("--label", "A note for 'headrace keys list'.")] = "",
 ) -> int:
-    """Make a key and print it. It cannot be shown again."""
+    """Make a key and print it. It cannot be shown again. Its own limits, if any, go before those
+    of 'headrace serve' and count what the whole tenant has; 0 is no limit.
+    """
     configure_logging(log_format=log.log_format, level=log.log_level, quiet=True)
     try:
-        secret = _run(queue, lambda keys: keys.create(tenant, label))
+        secret = _run(queue, lambda keys: keys.create(tenant, label, _limits(limits)))
     except BadBatchError as error:
         raise SettingsError(f"--tenant: {error}") from error
     sys.stdout.write(f"{secret}\n")
@@ -93,9 +97,21 @@ def list_keys(
     for key in found:
         state = f"revoked {_day(key.revoked_at)}" if key.revoked_at else "valid"
         made = _day(key.created_at)
-        sys.stdout.write(f"{key.key_id}  {key.tenant}  made {made}  {state}  {key.label}".rstrip())
+        parts = (key.key_id, key.tenant, f"made {made}", state, key.label)
+        sys.stdout.write("  ".join((*parts, _shown_limits(key.limits))).rstrip())
         sys.stdout.write("\n")
     return EXIT_OK
+
+
+def _limits(options: KeyLimitOptions) -> "KeyLimits":
+    from jobs.api_keys import KeyLimits
+
+    return KeyLimits(**asdict(options))
+
+
+def _shown_limits(limits: "KeyLimits") -> str:
+    given = {name: value for name, value in asdict(limits).items() if value is not None}
+    return " ".join(f"{name.replace('_', '-')}={value}" for name, value in given.items())
 
 
 def _run(queue: QueueOptions, work: "Callable[[ApiKeys], Awaitable[T]]") -> T:

@@ -3,6 +3,7 @@
 Owns: its composition and its way into the metrics. Must not know: what the rounds do.
 """
 
+import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -37,6 +38,9 @@ class Upkeeper:
                 await self.maintenance.sweep()
         except (RedisError, OSError, JobsError) as error:
             _log.debug("maintenance begins later: %s", error)
+        except asyncio.CancelledError:
+            await self.lock.release()  # else nobody does the rounds until it lapses
+            raise
         await self.maintenance.run(self.lock)
 
 
@@ -60,6 +64,9 @@ def build_maintenance(
         )
         metrics.jobs_dead_lettered.set_function(lambda: maintenance.gauges.counters.get("dead", 0))
         metrics.jobs_deduped.set_function(lambda: maintenance.gauges.counters.get("deduped", 0))
+        metrics.dead_letters_dropped.set_function(
+            lambda: maintenance.gauges.counters.get("dead_dropped", 0)
+        )
         metrics.dead_letters.set_function(lambda: maintenance.gauges.num_dead_letters)
     lock = RedisLock(connection.redis, connection.keys, _LOCK_NAME, ttl_ms=_LOCK_TTL_MS)
     return Upkeeper(maintenance, lock)

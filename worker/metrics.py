@@ -71,6 +71,11 @@ class WorkerMetrics:
             "Jobs given up after their last delivery, by all workers of the namespace.",
             registry=registry,
         )
+        self.dead_letters_dropped = Gauge(
+            "headrace:dead_letters_dropped",
+            "Dead letters that made room for newer ones, in the whole namespace.",
+            registry=registry,
+        )
         self.dead_letters = Gauge(
             "headrace:dead_letters",
             "Dead letters that nobody has retried or dropped yet, in the namespace.",

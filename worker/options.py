@@ -19,6 +19,7 @@ from worker.option_groups import setting
 
 __all__ = [
     "BatchOptions",
+    "BodyOptions",
     "EngineOptions",
     "LogOptions",
     "ModelOptions",
@@ -190,6 +191,20 @@ class SharedQueueOptions(QueueOptions):
             "--redis",
             "URL of the Redis or Valkey server, such as redis://host:6379/0.",
             shown_default="required",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyOptions:
+    """Where requests lie that are too large for the queue."""
+
+    blobs: Annotated[
+        str | None,
+        setting(
+            "--blobs",
+            "Where requests above 1 MiB lie: a folder or URL that producers and workers share.",
+            shown_default="run: its state folder; else such rows fail",
         ),
     ] = None
 

@@ -5,7 +5,8 @@ whether anything is left to do. Must not know: Redis, the engine's running.
 """
 
 import logging
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,16 @@ from engine.model.source import resolve_model
 from engine.model_hash import model_hash
 from jobs.embedded_server import EmbeddedServer, find_server_binary
 from jobs.errors import TargetError
-from jobs.producers.jsonl import JsonlProducer, check_strictly
-from jobs.producers.lines import InputFile, open_input
 from jobs.producers.reuse import ReuseIndex
 from jobs.run_state import RunFolder, RunKind, RunStart, open_run_folder
+from jobs.sinks.remote import EarlierResults
 from jobs.sinks.target import Target, prepare_target
 from worker.bad_lines import refuse_bad_lines
 from worker.identity import engine_identity
 from worker.names import served_names
 from worker.options import engine_config
 from worker.producing import producer_settings
+from worker.run_input import BatchFile, RunInput, RunProducer
 from worker.settings import RunSettings
 
 __all__ = ["RunPlan", "open_plan"]
@@ -35,12 +36,13 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
     """One run of one file. `identity` stands for what a request's answer depends on besides the
-    request; `replaced_batch_id` is the batch of an earlier run that this one does not continue.
+    request; `replaced_batch_id` is the batch of an earlier run that this one does not continue;
+    `earlier` what such runs left in an object store.
     """
 
     settings: RunSettings
     target: Target
-    source: InputFile
+    source: RunInput
     folder: RunFolder
     start: RunStart
     config: EngineConfig
@@ -48,31 +50,56 @@ class RunPlan:
     identity: str
     names: tuple[str, ...]
     replaced_batch_id: str | None
+    earlier: EarlierResults | None
 
     @property
     def batch_id(self) -> str:
         return self.start.state.batch_id
 
     @property
+    def bodies_place(self) -> str | None:
+        """Where large requests lie; None if nowhere: workers elsewhere cannot read our folder."""
+        process = self.settings.process
+        if process.blobs is None and process.queue.redis is None:
+            return str(self._own_bodies)
+        return process.blobs
+
+    @property
+    def _own_bodies(self) -> Path:
+        return self.folder.folder / "bodies"
+
+    @property
     def is_complete(self) -> bool:
         """Whether every row is there already."""
         return self.start.kind is RunKind.COMPLETE
 
-    def producer(self) -> JsonlProducer:
+    def producer(self) -> RunProducer:
         """The run's lines, with the rows that earlier runs have computed."""
-        return JsonlProducer(
-            self.source,
+        return self.source.producer(
             served_models=self.names,
             known=self._known_rows(),
-            settings=producer_settings(self.settings.batch),
+            settings=producer_settings(
+                self.settings.batch, takes_large=self.bodies_place is not None
+            ),
         )
+
+    def complete(self, *, num_retryable: int) -> None:
+        """The final files are in place: drop what earlier runs left. Raises StoreWriteError."""
+        self.folder.complete(num_retryable=num_retryable)
+        shutil.rmtree(self._own_bodies, ignore_errors=True)
+        if self.earlier is not None:
+            self.earlier.remove()
 
     def _known_rows(self) -> ReuseIndex | None:
         """Earlier generations first, then the results file itself: the state folder may be gone."""
         if self.settings.fresh:
             return None
-        files = self.folder.earlier_parts()
-        files += [path for path in self.target.final_files() if path.suffix == ".parquet"]
+        if self.earlier is not None:
+            files = self.earlier.fetch(self.folder.folder / "earlier")
+        else:
+            files = self.folder.earlier_parts()
+            files += [path for path in self.target.final_files() if path.suffix == ".parquet"]
+        files += self.settings.known_results
         return ReuseIndex(files, self.identity) if files else None
 
 
@@ -82,25 +109,26 @@ def open_plan(settings: RunSettings, target: Target) -> Iterator[RunPlan]:
 
     Raises SettingsError, JobsError (input, output, lock), EngineError (no such model).
     """
-    source = open_input(settings.file)
     config = engine_config(settings.process.model, settings.process.engine)
     names = served_names(settings.process.model)
+    source = _open_input(settings, names)
     digest = model_hash(resolve_model(config.model.model, config.model.revision))
     identity = engine_identity(config, digest)
-    prepare_target(target, settings.file)
+    source.check_target(target)
+    prepare_target(target, source.path)
     if target.state_folder is None:
         raise TargetError("rows that stay in Redis have no state folder")
     if settings.batch.on_bad_line == "fail":
-        refuse_bad_lines(settings.file, check_strictly(source, served_models=names))
+        refuse_bad_lines(source.name, source.bad_lines(names))
     with open_run_folder(target.state_folder) as folder:
         if settings.fresh:
             _end_left_over_server(target.state_folder)
             folder.wipe()
         earlier = folder.state
         start = folder.begin(
-            input_path=settings.file.absolute(),
+            input_path=source.name if source.path is None else source.path.absolute(),
             input_sha256=source.sha256,
-            engine_identity=f"{identity} served={','.join(sorted(names))}",
+            engine_identity=_identity(identity, names, shares_answers=settings.batch.dedupe),
         )
         _say_what_changed(start)
         is_replaced = earlier is not None and earlier.batch_id != start.state.batch_id
@@ -115,7 +143,22 @@ def open_plan(settings: RunSettings, target: Target) -> Iterator[RunPlan]:
             identity=identity,
             names=names,
             replaced_batch_id=earlier.batch_id if earlier is not None and is_replaced else None,
+            earlier=EarlierResults(target, start.state.batch_id) if target.url else None,
         )
+
+
+def _open_input(settings: RunSettings, names: tuple[str, ...]) -> RunInput:
+    if settings.table is None:
+        return BatchFile(settings.file)
+    from worker.table_input import TableInput  # what tables need takes time to load
+
+    return TableInput(settings.table, model=names[0])
+
+
+def _identity(engine: str, names: Sequence[str], *, shares_answers: bool) -> str:
+    """What a batch must have in common with its continuation, the order of its lines included."""
+    parts = (engine, f"served={','.join(sorted(names))}", *(["dedupe"] if shares_answers else []))
+    return " ".join(parts)
 
 
 def _end_left_over_server(state_folder: Path) -> None:

@@ -28,7 +28,7 @@ from jobs.registry import Registry
 from jobs.request_ids import RequestIdFilter
 from jobs.retrying import Retrying
 from worker.access import batch_limits, online_settings, open_access
-from worker.connection import Connection, needed_url, open_connection
+from worker.connection import Connection, bodies_in, needed_url, open_connection
 from worker.control_plane import blobs_of, open_control_plane
 from worker.endpoint_options import HttpOptions, ServeCommand, max_file_bytes, windows_of
 from worker.errors import EXIT_OK, SettingsError
@@ -76,7 +76,10 @@ async def _serve(command: ServeCommand, settings: ApiSettings) -> None:
     with shutdown.handling_signals():
         async with AsyncExitStack() as stack:
             listening = stack.enter_context(_listen(command.http))
-            connection = await stack.enter_async_context(open_connection(command.queue))
+            bodies = await asyncio.to_thread(bodies_in, command.control.blobs)
+            connection = await stack.enter_async_context(
+                open_connection(command.queue, bodies=bodies)
+            )
             metrics = ApiMetrics()
             services = await stack.enter_async_context(
                 _services(command, connection, settings, metrics, shutdown.stopping.is_set)

@@ -7,7 +7,8 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from worker.connection import needed_url, open_connection, queue_settings
+from worker.body_sweeper import sweep_bodies_for_ever
+from worker.connection import bodies_in, needed_url, open_connection, queue_settings
 from worker.errors import EXIT_OK
 from worker.health_port import open_health_port
 from worker.loading import load_in_background
@@ -47,7 +48,9 @@ async def _serve(settings: ServiceSettings) -> None:
     port = 0 if service.metrics_port is None else service.metrics_port
     with shutdown.handling_signals():
         async with open_connection(
-            settings.queue, settings=queue_settings(lease_s=service.lease_seconds)
+            settings.queue,
+            settings=queue_settings(lease_s=service.lease_seconds),
+            bodies=await asyncio.to_thread(bodies_in, settings.blobs),
         ) as connection:
             vitals = Vitals(connection.retrying, shutdown, stall_s=service.lease_seconds)
             with open_health_port(metrics.registry, vitals, replace(service, metrics_port=port)):
@@ -65,6 +68,7 @@ async def _serve(settings: ServiceSettings) -> None:
                 async with asyncio.TaskGroup() as group:
                     upkeeper = build_maintenance(connection, metrics, drain=sinks.drain)
                     maintaining = group.create_task(upkeeper.run())
+                    sweeping = group.create_task(sweep_bodies_for_ever(connection))
                     drain_s = service.drain_seconds
                     await work(
                         machine,
@@ -77,4 +81,5 @@ async def _serve(settings: ServiceSettings) -> None:
                         ),
                     )
                     maintaining.cancel()
+                    sweeping.cancel()
                 _log.info("worker %s stopped", machine.consumer)

@@ -14,24 +14,27 @@ from worker.options import (
     QueueOptions,
     ServiceOptions,
 )
+from worker.table_options import TableSettings
 
 __all__ = ["EnqueueSettings", "ResultsSettings", "RunSettings", "ServiceSettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
-    """A process that runs jobs: which model, how, from which queue."""
+    """A process that runs jobs: which model, how, from which queue; where large requests lie."""
 
     model: ModelOptions
     engine: EngineOptions
     queue: QueueOptions
     service: ServiceOptions
+    blobs: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
     """`headrace run`: one file, one output, everything in one process. `resume_command` is what
-    its user has to type to go on after an interruption.
+    its user has to type to go on after an interruption. `known_results` are Parquet files of
+    results whose rows need not be computed again; `table` is set if the file is one.
     """
 
     file: Path
@@ -40,6 +43,8 @@ class RunSettings:
     batch: BatchOptions
     process: ServiceSettings
     resume_command: str
+    known_results: tuple[Path, ...] = ()
+    table: TableSettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +58,7 @@ class EnqueueSettings:
     batch: BatchOptions
     queue: QueueOptions
     resume_command: str
+    blobs: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

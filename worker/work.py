@@ -9,7 +9,7 @@ import gc
 import logging
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import time
 
 from redis.exceptions import RedisError
@@ -89,6 +89,7 @@ def _loop(
     publisher: TokenPublisher,
 ) -> WorkerLoop:
     pulse = Pulse(machine.engine)
+    translator = replace(machine.translator, bodies=connection.bodies)
     committer = Committer(connection.queue, consumer=machine.consumer, metrics=metrics)
     keeper = LeaseKeeper(
         connection.beside,
@@ -100,9 +101,14 @@ def _loop(
     loop = WorkerLoop(
         LoopParts(
             queue=connection.queue,
-            translator=machine.translator,
+            translator=translator,
             runner=JobRunner(
-                machine.engine, machine.translator, committer, metrics, publisher.publish
+                machine.engine,
+                translator,
+                committer,
+                metrics,
+                publisher.publish,
+                bodies=connection.bodies,
             ),
             committer=committer,
             pulse=pulse,

@@ -13,12 +13,11 @@ from urllib.parse import urlsplit
 from fastapi import Request
 
 from jobs.api.errors import RefusalWithHeaders
-from jobs.api_keys import ApiKeys
+from jobs.api_keys import ApiKey, ApiKeys
 from schemas.errors import ApiError
 
 __all__ = ["Access", "check_same_site", "is_loopback"]
 
-DEFAULT_TENANT = "default"
 _CHALLENGE = {"www-authenticate": "Bearer"}
 _SHOWN_CHARS = 15
 
@@ -33,20 +32,19 @@ class Access:
     is_local: bool
     allows_anonymous: bool
 
-    async def tenant_of(self, request: Request) -> str:
-        """The tenant of an API request. Raises ApiError 401, 403."""
-        tenant = await self.tenant_of_key(_bearer(request.headers))
-        if tenant is None:
+    async def key_of(self, request: Request) -> ApiKey | None:
+        """The key of an API request; None if none is needed. Raises ApiError 401, 403."""
+        key = await self.valid_key(_bearer(request.headers))
+        if key is None:
             check_same_site(request)
             self.check_host(request)
-            return DEFAULT_TENANT
-        return tenant
+        return key
 
-    async def tenant_of_key(self, secret: str | None) -> str | None:
-        """The tenant of a key; None if none is needed. Raises ApiError 401."""
+    async def valid_key(self, secret: str | None) -> ApiKey | None:
+        """The key with this secret; None if none is needed. Raises ApiError 401."""
         checked = await self.keys.check(secret)
         if checked.key is not None:
-            return checked.key.tenant
+            return checked.key
         if checked.is_needed:
             raise _unauthorized(_missing() if not secret else _wrong(secret))
         if not self.allows_anonymous:

@@ -41,7 +41,7 @@ CurrentServices = Annotated[Services, Depends(services_of)]
 async def create_batch(request: Request, services: CurrentServices, tenant: CurrentTenant) -> Batch:
     """Order a batch. What is wrong with its file is said by the batch itself, later."""
     body = await read_json(request, max_bytes=services.settings.max_body_bytes)
-    await check_batch_limits(services, tenant.name)
+    await check_batch_limits(services, tenant)
     windows = services.settings.windows
     wanted = parse_create_batch(body, list(windows))
     lifetime = wanted.output_expires_after

@@ -28,4 +28,4 @@ async def create_chat_completion(
     request: Request, services: Annotated[Services, Depends(services_of)], tenant: CurrentTenant
 ) -> Response:
     """Answer a conversation, at once or in pieces. docs/REQUESTS.md lists the parameters."""
-    return await answer_online(request, CHAT_URL, services, tenant.name)
+    return await answer_online(request, CHAT_URL, services, tenant)

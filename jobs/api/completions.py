@@ -28,4 +28,4 @@ async def create_completion(
     request: Request, services: Annotated[Services, Depends(services_of)], tenant: CurrentTenant
 ) -> Response:
     """Continue texts, at once or in pieces. docs/REQUESTS.md lists the parameters."""
-    return await answer_online(request, COMPLETIONS_URL, services, tenant.name)
+    return await answer_online(request, COMPLETIONS_URL, services, tenant)

@@ -7,6 +7,8 @@ was accepted is never refused later.
 
 from jobs.api.errors import RefusalWithHeaders
 from jobs.api.services import BatchLimits, Services
+from jobs.api.tenants import Tenant
+from jobs.api_keys import KeyLimits
 from schemas.errors import ApiError
 
 __all__ = ["check_batch_limits"]
@@ -14,16 +16,16 @@ __all__ = ["check_batch_limits"]
 _RETRY_LATER = {"retry-after": "30"}
 
 
-async def check_batch_limits(services: Services, tenant: str) -> None:
+async def check_batch_limits(services: Services, tenant: Tenant) -> None:
     """Whether the tenant may order another batch. Raises ApiError 429."""
-    limits = services.settings.batch_limits
+    limits = _limits_of(tenant.limits, services.settings.batch_limits)
     if services.loads is None or limits == BatchLimits():
         return
     records = await services.batches.load(await services.batches.open_ids())
     mine = [
         record.batch.id
         for record in records
-        if record is not None and record.tenant == tenant and not record.status.is_final
+        if record is not None and record.tenant == tenant.name and not record.status.is_final
     ]
     if limits.max_batches and len(mine) >= limits.max_batches:
         raise _too_much(f"{len(mine)} unfinished batches", limits.max_batches)
@@ -36,6 +38,19 @@ async def check_batch_limits(services: Services, tenant: str) -> None:
         raise _too_much(f"{num_requests} queued requests", limits.max_requests)
     if limits.max_tokens and num_tokens >= limits.max_tokens:
         raise _too_much(f"{num_tokens} queued tokens (estimated)", limits.max_tokens)
+
+
+def _limits_of(own: KeyLimits, general: BatchLimits) -> BatchLimits:
+    """A key's own limits go before those of the endpoint."""
+    return BatchLimits(
+        max_batches=_first(own.max_batches, general.max_batches),
+        max_requests=_first(own.max_batch_requests, general.max_requests),
+        max_tokens=_first(own.max_batch_tokens, general.max_tokens),
+    )
+
+
+def _first(own: int | None, general: int) -> int:
+    return general if own is None else own
 
 
 def _too_much(what: str, limit: int) -> RefusalWithHeaders:

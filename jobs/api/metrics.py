@@ -32,6 +32,28 @@ class ApiMetrics:
         self.requests_running = Gauge(
             "headrace:http_requests_running", "Requests being answered.", registry=self.registry
         )
+        self.clients_waiting = Gauge(
+            "headrace:clients_waiting",
+            "Requests for a chat or a text whose answer is not complete.",
+            registry=self.registry,
+        )
+        self.client_start_seconds = Histogram(
+            "headrace:client_start_seconds",
+            "From such a request until a worker took it or answered.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.clients_refused = Counter(
+            "headrace:clients_refused",
+            "Such requests above their tenant's limits (429).",
+            registry=self.registry,
+        )
+        self.clients_failed = Counter(
+            "headrace:clients_failed",
+            "Such requests that no worker took in time, that took too long, or were lost.",
+            ["cause"],
+            registry=self.registry,
+        )
         self.uploaded_bytes = Counter(
             "headrace:uploaded_bytes", "Bytes of files that were stored.", registry=self.registry
         )

@@ -6,8 +6,10 @@ refusal is a plain answer with a status of its own.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from time import monotonic
 
 from fastapi import Request, Response
 from starlette.types import Message, Receive, Scope, Send
@@ -16,9 +18,12 @@ from jobs.api.answer_chunks import DONE, AnswerChunks, event
 from jobs.api.bodies import read_json
 from jobs.api.errors import error_response
 from jobs.api.leaving import while_client_stays
+from jobs.api.metrics import ApiMetrics
 from jobs.api.services import Services
+from jobs.api.tenants import Tenant
+from jobs.api_keys import KeyLimits
 from jobs.online.calls import Event, Failure, OnlineCall, OnlineCalls
-from jobs.online.jobs import NewRequest, Refusal
+from jobs.online.jobs import NewRequest, Refusal, TenantLimits
 from jobs.online.messages import Accepted, Step
 from jobs.producers.prompt_text import estimate_cost_tokens, rendered_text
 from jobs.request_ids import request_id
@@ -42,7 +47,7 @@ _STREAM_HEADERS = (
 _PING = b": ping\n\n"
 
 
-async def answer_online(request: Request, url: str, services: Services, tenant: str) -> Response:
+async def answer_online(request: Request, url: str, services: Services, tenant: Tenant) -> Response:
     """The answer to a request to the endpoint `url`. Raises ApiError for one that is refused."""
     body = await read_json(request, max_bytes=services.settings.max_body_bytes)
     parsed = ENDPOINTS[url].parse(body)
@@ -66,7 +71,26 @@ async def answer_online(request: Request, url: str, services: Services, tenant: 
         body=canonical_json(body),
         ttl_ms=round(online.settings.request_timeout_s * 1000),
     )
-    return OnlineAnswer(online, tenant, new, parsed)
+    limits = _limits_of(tenant.limits, online.settings.limits)
+    caller = _Caller(tenant.name, limits, services.metrics)
+    return OnlineAnswer(online, caller, new, parsed)
+
+
+def _limits_of(own: KeyLimits, general: TenantLimits) -> TenantLimits:
+    """A key's own limits go before those of the endpoint."""
+    return TenantLimits(
+        max_requests=general.max_requests if own.max_requests is None else own.max_requests,
+        max_tokens=general.max_tokens if own.max_tokens is None else own.max_tokens,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Who waits, what he may have, and where that is counted."""
+
+    tenant: str
+    limits: TenantLimits
+    metrics: ApiMetrics
 
 
 async def _unserved(model: str, services: Services) -> Response | None:
@@ -86,11 +110,11 @@ class OnlineAnswer(Response):
     """Runs the request when the server sends the answer."""
 
     def __init__(
-        self, online: OnlineCalls, tenant: str, new: NewRequest, parsed: AnyRequest
+        self, online: OnlineCalls, caller: _Caller, new: NewRequest, parsed: AnyRequest
     ) -> None:
         super().__init__()
         self._online = online
-        self._tenant = tenant
+        self._caller = caller
         self._new = new
         self._chunks = AnswerChunks(parsed) if parsed.stream else None
 
@@ -99,26 +123,44 @@ class OnlineAnswer(Response):
         await while_client_stays(receive, self._answer(scope, receive, send))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = self._caller
         async with AsyncExitStack() as stack:
-            call = await stack.enter_async_context(self._online.open(self._tenant, self._new))
+            call = await stack.enter_async_context(
+                self._online.open(caller.tenant, self._new, caller.limits)
+            )
             if isinstance(call, Refusal):
+                caller.metrics.clients_refused.inc()
                 await _too_much(call)(scope, receive, send)
-            elif self._chunks is None:
+                return
+            stack.enter_context(caller.metrics.clients_waiting.track_inprogress())
+            if self._chunks is None:
                 await (await self._whole(call))(scope, receive, send)
             else:
                 await self._stream(call, self._chunks, scope, receive, send)
 
     async def _whole(self, call: OnlineCall) -> Response:
-        async for each in call.events():
+        async for each in self._counted(call):
             if isinstance(each, ResultRow | Failure):
                 return _response(each)
         raise AssertionError("events end with a row or a failure")
+
+    async def _counted(self, call: OnlineCall) -> AsyncIterator[Event]:
+        """What happens to the request, and how long its client waits for it to begin."""
+        started_s, has_begun = monotonic(), False
+        metrics = self._caller.metrics
+        async for each in call.events():
+            if each is not None and not has_begun and not isinstance(each, Failure):
+                has_begun = True
+                metrics.client_start_seconds.observe(monotonic() - started_s)
+            if isinstance(each, Failure):
+                metrics.clients_failed.labels(each.value).inc()
+            yield each
 
     async def _stream(
         self, call: OnlineCall, chunks: AnswerChunks, scope: Scope, receive: Receive, send: Send
     ) -> None:
         is_started = False
-        async for each in call.events():
+        async for each in self._counted(call):
             if not is_started:
                 if each is None:
                     continue

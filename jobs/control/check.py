@@ -81,19 +81,13 @@ class _Checker:
             message = f"The line has {line.num_bytes} bytes. Expected at most {limit} bytes."
             return LineError(code="request_too_large", message=message, line=line.number)
         try:
-            parsed = parse_batch_line(line.data)
+            parsed = parse_batch_line(line.data, endpoint=self._settings.endpoint)
         except BadLine as error:
             if error.custom_id is not None:
                 self._custom_ids.add(error.custom_id)
             return _entry(error, line.number)
         if not self._custom_ids.add(parsed.custom_id):
             return _duplicate(parsed.custom_id, line.number)
-        if parsed.url != self._settings.endpoint:
-            message = (
-                "The URL provided for this request does not match the batch endpoint. "
-                f"Expected '{self._settings.endpoint}', but got {show(parsed.url)}."
-            )
-            return LineError(code="invalid_url", message=message, param="url", line=line.number)
         return self._model_error(parsed, line.number)
 
     def _model_error(self, parsed: BatchLine, number: int) -> LineError | None:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from jobs.blobs import Blobs
+from jobs.bodies import INLINE_BYTES
 from jobs.control.metrics import ControlMetrics
 from jobs.control.workspace import Workspace
 from jobs.records.batches import BatchRecords
@@ -29,6 +30,7 @@ class ControlSettings:
     """max_requests: lines of one file. is_mixing_models: one file may name several models.
     served_models: names that count as known besides those of workers.
     output_lifetime_s: how long output and error files stay unless the batch says it.
+    max_body_bytes: of one request, above which it fails alone.
     max_checks, max_feeds: files that are checked at a time, and that are put into the queue (most
     of these wait for room in it, each with a window of its lines in memory).
     flush_rows, flush_s: results are stored when so many wait, or for so long.
@@ -38,6 +40,7 @@ class ControlSettings:
     is_mixing_models: bool = False
     served_models: Sequence[str] = ()
     output_lifetime_s: int = 30 * 86_400
+    max_body_bytes: int = INLINE_BYTES
     max_checks: int = 2
     max_feeds: int = 16
     flush_rows: int = 500

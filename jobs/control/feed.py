@@ -9,21 +9,24 @@ queue is fed all the same: its lines then end as rows that say so.
 import asyncio
 import logging
 from contextlib import ExitStack
+from dataclasses import replace
 from time import monotonic
 
 from jobs.control.check import CheckSettings, Verdict, check_input
 from jobs.control.context import SINK, Control
 from jobs.errors import BlobMissingError, InputError
+from jobs.producers.classify import LineSettings
 from jobs.producers.fanout import fan_out
-from jobs.producers.jsonl import JsonlProducer, ProducerSettings
+from jobs.producers.jsonl import JsonlProducer
 from jobs.producers.lines import InputFile
+from jobs.producers.windows import ProducerSettings
 from jobs.queue import BatchSpec, BatchState
 from jobs.records.batches import BatchRecord
 from jobs.recovery import count_outcomes
 from jobs.store import PartStore
 from schemas.batch_object import BatchErrors, LineError
 
-__all__ = ["feed"]
+__all__ = ["feed", "input_producer"]
 
 _log = logging.getLogger(__name__)
 
@@ -79,11 +82,17 @@ async def _feed_from(control: Control, record: BatchRecord, source: InputFile) -
     now = await control.batches.get(batch_id)
     if now is not None and now.status is BatchState.CANCELLING:
         await control.queue.cancel(batch_id)
-    producer = JsonlProducer(source, settings=_CHUNKS)
+    producer = input_producer(control, source)
     async with control.feeds:
         report = await fan_out(control.queue, batch_id, producer)
     if report.refused_in_state is None:
         _log.info("batch %s: all %d lines are in the queue", batch_id, report.position)
+
+
+def input_producer(control: Control, source: InputFile) -> JsonlProducer:
+    """The lines of a batch's input, always in the same order."""
+    lines = LineSettings(max_body_bytes=control.settings.max_body_bytes)
+    return JsonlProducer(source, settings=replace(_CHUNKS, lines=lines))
 
 
 def _open(control: Control, record: BatchRecord, stack: ExitStack) -> InputFile:

@@ -10,9 +10,9 @@ from contextlib import ExitStack
 
 from jobs.control.collect import open_store
 from jobs.control.context import Control
+from jobs.control.feed import input_producer
 from jobs.errors import JobsError
 from jobs.lost_lines import LostLines
-from jobs.producers.jsonl import JsonlProducer
 from jobs.queue import BatchState
 from jobs.records.batches import BatchRecord
 from jobs.recovery import put_back_missing
@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 _ORPHAN_S = 86_400.0
 _OWNER = "owner-"
+_BODY = "body-"
 
 
 class Housekeeping:
@@ -61,7 +62,8 @@ class Housekeeping:
             if owners != {owner}:
                 return 0
             old = [info.key for info in found if info.age_s >= _ORPHAN_S]
-            orphans = [key for key in old if key not in held and key != owner]
+            free = (key for key in old if not key.startswith(_BODY))  # those are swept elsewhere
+            orphans = [key for key in free if key not in held and key != owner]
             for key in orphans:
                 blobs.delete(key)
             return len(orphans)
@@ -105,4 +107,6 @@ async def _put_back(control: Control, record: BatchRecord) -> bool:
         source = await asyncio.to_thread(stack.enter_context, context)
         loop = asyncio.get_running_loop()
         store = await loop.run_in_executor(control.thread, open_store, control, batch_id)
-        return await put_back_missing(control.queue, batch_id, JsonlProducer(source), store)
+        return await put_back_missing(
+            control.queue, batch_id, input_producer(control, source), store
+        )

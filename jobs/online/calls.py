@@ -74,16 +74,18 @@ class OnlineCalls:
         self._keys = keys
 
     @asynccontextmanager
-    async def open(self, tenant: str, request: NewRequest) -> AsyncIterator["OnlineCall | Refusal"]:
+    async def open(
+        self, tenant: str, request: NewRequest, limits: TenantLimits | None = None
+    ) -> AsyncIterator["OnlineCall | Refusal"]:
         """The request in the queue while the block runs; a block that is left before the last
-        event, by whatever way, cancels the job.
+        event, by whatever way, cancels the job. `limits` go before those of the settings.
 
         Raises JobsError, redis' errors and TimeoutError if the queue cannot be reached.
         """
         ticket = new_ticket(tenant)
         channel = self._keys.tokens(ticket.batch_id, ticket.idx)
         async with self._listener.listening(channel) as messages:
-            waiting = await self.jobs.submit(ticket, request, self.settings.limits)
+            waiting = await self.jobs.submit(ticket, request, limits or self.settings.limits)
             if isinstance(waiting, Refusal):
                 yield waiting
                 return

@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from jobs.bodies import INLINE_BYTES
 from jobs.identity import request_hash
 from jobs.producers.custom_ids import CustomIdTable
 from jobs.producers.lines import Line
@@ -32,7 +33,7 @@ class LineSettings:
     """
 
     max_line_bytes: int = 16 << 20
-    max_body_bytes: int = 1 << 20
+    max_body_bytes: int = INLINE_BYTES
     default_output_tokens: int = 512
     job_ttl_ms: int | None = None
     shares_answers: bool = False
@@ -89,7 +90,28 @@ class LineClassifier:
             return _bad_line(line, error, error.custom_id)
         if not self._custom_ids.add(parsed.custom_id):
             return _bad_line(line, _duplicate(parsed.custom_id), parsed.custom_id)
-        return self._read_request(parsed)
+        return self.read_request(parsed)
+
+    def read_request(self, parsed: BatchLine) -> ReadLine | RefusedLine:
+        """Check the request of a line that is one. Never raises."""
+        prompt = rendered_text(parsed.body)
+        body = _dump(parsed.body).encode()
+        try:
+            if len(body) > self._settings.max_body_bytes:
+                message = (
+                    f"The request has {len(body)} bytes, which is too large. "
+                    f"Expected at most {self._settings.max_body_bytes} bytes."
+                )
+                raise ApiError(413, message, code="request_too_large")
+            request = ENDPOINTS[parsed.url].parse(parsed.body)
+            served = self._served_models
+            if served is not None and request.model not in served:
+                raise model_not_found(request.model, served)
+            check_request(request)
+        except ApiError as error:
+            is_bad_line = error.code == "model_not_found"
+            return RefusedLine(error, parsed.custom_id, is_bad_line, prompt)
+        return ReadLine(parsed, request, prompt, body)
 
     def to_job(self, idx: int, good: ReadLine) -> NewJob:
         request = good.request
@@ -123,26 +145,6 @@ class LineClassifier:
         return FinishedRow(
             idx=idx, custom_id=refused.custom_id, outcome=Outcome.ERR, payload=row.encode()
         )
-
-    def _read_request(self, parsed: BatchLine) -> ReadLine | RefusedLine:
-        prompt = rendered_text(parsed.body)
-        body = _dump(parsed.body).encode()
-        try:
-            if len(body) > self._settings.max_body_bytes:
-                message = (
-                    f"The request has {len(body)} bytes, which is too large. "
-                    f"Expected at most {self._settings.max_body_bytes} bytes."
-                )
-                raise ApiError(413, message, code="request_too_large")
-            request = ENDPOINTS[parsed.url].parse(parsed.body)
-            served = self._served_models
-            if served is not None and request.model not in served:
-                raise model_not_found(request.model, served)
-            check_request(request)
-        except ApiError as error:
-            is_bad_line = error.code == "model_not_found"
-            return RefusedLine(error, parsed.custom_id, is_bad_line, prompt)
-        return ReadLine(parsed, request, prompt, body)
 
 
 def answer_hash(good: ReadLine) -> str | None:

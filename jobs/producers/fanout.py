@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jobs.errors import InputChangedError
-from jobs.producers.jsonl import Item
+from jobs.producers.windows import Item
 from jobs.queue import BatchStatus, EnqueueReply
 
 __all__ = [

@@ -15,7 +15,15 @@ from typing import Any, Protocol
 
 from jobs.errors import InputChangedError, InputError
 
-__all__ = ["InputFile", "Line", "LineCounts", "LineReader", "count_lines", "open_input"]
+__all__ = [
+    "InputFile",
+    "Line",
+    "LineCounts",
+    "LineReader",
+    "LineSplitter",
+    "count_lines",
+    "open_input",
+]
 
 _BUFFER_BYTES = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -102,35 +110,19 @@ def count_lines(source: InputFile) -> LineCounts:
     return LineCounts(reader.num_lines, reader.num_blank)
 
 
-class LineReader:
-    """Iterates over a file's lines that are not blank, in flat memory: of a line above
-    `max_line_bytes` only the length is kept. `num_lines` and `num_blank` count physical lines.
+class LineSplitter:
+    """Cuts files into lines that are not blank, in flat memory: of a line above `max_line_bytes`
+    only the length is kept. `num_lines` and `num_blank` count physical lines of the latest file.
     """
 
-    def __init__(self, source: InputFile, *, max_line_bytes: int) -> None:
+    def __init__(self, *, max_line_bytes: int) -> None:
         self.num_lines = 0
         self.num_blank = 0
-        self._source = source
         self._max_line_bytes = max_line_bytes
 
-    def __iter__(self) -> Iterator[Line]:
-        """Raises InputError on a read error, and InputChangedError after the last line if the
-        bytes are not those that were hashed when the file was opened.
-        """
+    def split(self, file: io.BufferedReader) -> Iterator[Line]:
+        """The lines of one file from its start. Raises what reading raises."""
         self.num_lines = self.num_blank = 0
-        digest = hashlib.sha256()
-        try:
-            with self._source.path.open("rb", buffering=0) as raw:
-                yield from self._lines(io.BufferedReader(_Hashing(raw, digest), _BUFFER_BYTES))
-        except OSError as error:
-            raise _unreadable(self._source.path, error) from error
-        if digest.hexdigest() != self._source.sha256:
-            raise InputChangedError(
-                f"the input {self._source.path} changed while it was read; run the same command "
-                "again (results of lines that did not change are kept)"
-            )
-
-    def _lines(self, file: io.BufferedReader) -> Iterator[Line]:
         limit = self._max_line_bytes
         while data := file.readline(limit + 5):  # room for line end and byte order mark
             self.num_lines += 1
@@ -143,6 +135,30 @@ class LineReader:
                 self.num_blank += 1
             else:
                 yield Line(self.num_lines, content, len(content))
+
+
+class LineReader(LineSplitter):
+    """The same for one input file, which must be the one that was opened."""
+
+    def __init__(self, source: InputFile, *, max_line_bytes: int) -> None:
+        super().__init__(max_line_bytes=max_line_bytes)
+        self._source = source
+
+    def __iter__(self) -> Iterator[Line]:
+        """Raises InputError on a read error, and InputChangedError after the last line if the
+        bytes are not those that were hashed when the file was opened.
+        """
+        digest = hashlib.sha256()
+        try:
+            with self._source.path.open("rb", buffering=0) as raw:
+                yield from self.split(io.BufferedReader(_Hashing(raw, digest), _BUFFER_BYTES))
+        except OSError as error:
+            raise _unreadable(self._source.path, error) from error
+        if digest.hexdigest() != self._source.sha256:
+            raise InputChangedError(
+                f"the input {self._source.path} changed while it was read; run the same command "
+                "again (results of lines that did not change are kept)"
+            )
 
 
 class _Hashing(io.RawIOBase):

@@ -27,6 +27,7 @@ __all__ = ["ReuseIndex"]
 _log = logging.getLogger(__name__)
 
 _KEY_COLUMNS = ["custom_id", "request_hash", "status_code"]
+_NEEDED_COLUMNS = {*_KEY_COLUMNS, "idx", "response_json"}  # an output table has not all of them
 _CACHE_BYTES = 32 << 20
 _ROW_BITS = 32
 
@@ -77,6 +78,8 @@ class ReuseIndex:
 
     def _read_keys(self, path: Path, tags: "array[int]", places: "array[int]") -> None:
         file = pq.ParquetFile(path)
+        if not _NEEDED_COLUMNS.issubset(file.schema_arrow.names):
+            return
         for number in range(file.num_row_groups):
             keys = file.read_row_group(number, columns=_KEY_COLUMNS, use_threads=False)
             group = len(self._groups)

@@ -2,6 +2,7 @@
 --@include _keys.lua
 --@include _share.lua
 --@include _batch.lua
+--@include _dead.lua
 --@include _add.lua
 --@include _create.lua
 -- Arguments: id of a new batch, a random epoch, number of parts of its hash, those (as CREATE), then
@@ -88,7 +89,7 @@ for k = first_letter, #ARGV do
       redis.call('SADD', BROKEN, bid)
       return failure
     end
-    redis.call('XDEL', DEAD, ARGV[k])
+    remove_letter(found)
     redis.call('HINCRBY', STAT, 'revived', 1)
   end
   places[#places + 1] = bid

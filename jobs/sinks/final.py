@@ -8,6 +8,7 @@ Owns: the order of these steps. Must not know: formats, the queue.
 """
 
 import shutil
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from jobs.durable import storage_error, sync_folder
+from jobs.result_store import ResultStore
 from jobs.sinks.counts import RowCounts
 from jobs.sinks.folder import FolderWriter
 from jobs.sinks.jsonl import JsonlWriter
@@ -23,9 +25,8 @@ from jobs.sinks.manifest import RunFacts, write_run_manifest
 from jobs.sinks.merge import rows_in_order
 from jobs.sinks.parquet import ParquetWriter
 from jobs.sinks.target import Target, TargetKind
-from jobs.store import PartStore
 
-__all__ = ["FinalReport", "RowWriter", "write_final_files"]
+__all__ = ["FinalReport", "MakeWriter", "RowWriter", "write_final_files"]
 
 _RUN_MANIFEST = "run.json"
 
@@ -45,28 +46,39 @@ class RowWriter(Protocol):
     def abandon(self) -> None: ...
 
 
+MakeWriter = Callable[[Target, Path, str, RunFacts], RowWriter]
+"""A writer of an output's own, for its target, a folder to write in, the batch's id, the facts."""
+
+
 @dataclass(frozen=True, slots=True)
 class FinalReport:
     """What was written: the counts are those of the files."""
 
     counts: RowCounts
-    files: tuple[Path, ...]
+    files: tuple[Path | str, ...]
 
 
-def write_final_files(target: Target, store: PartStore, *, facts: RunFacts) -> FinalReport:
+def write_final_files(
+    target: Target, store: ResultStore, *, facts: RunFacts, make_writer: MakeWriter | None = None
+) -> FinalReport:
     """Write all rows of `store` in input order to `target`, replacing an earlier run's files.
 
-    May be repeated; the same rows give the same JSONL bytes. Raises StoreWriteError, and
-    StoreDamagedError if a part cannot be read; the earlier files are untouched then, unless the
-    failure came among the last renames, in which case repeating heals it.
+    `make_writer` makes the writer of the rows, if it is not that of result rows. May be repeated;
+    the same rows give the same JSONL bytes. Raises StoreWriteError, and StoreDamagedError if a part
+    cannot be read; the earlier files are untouched then, unless the failure came among the last
+    renames, in which case repeating heals it.
     """
-    assert target.folder is not None, "rows that stay in Redis have no files"
-    assert target.state_folder is not None
+    assert target.state_folder is not None, "rows that stay in Redis have no files"
+    store.refresh()
     staging = target.state_folder / "final"
     shutil.rmtree(staging, ignore_errors=True)
     try:
         staging.mkdir(parents=True)
-        counts, paths = _write_rows(target, store, staging)
+        if make_writer is None:
+            writer = _writer(target, staging, store.batch_id)
+        else:
+            writer = make_writer(target, staging, store.batch_id, facts)
+        counts, paths = _write_rows(target, store, writer)
         if target.kind is TargetKind.FOLDER:
             manifest = staging / _RUN_MANIFEST
             names = [path.name for path in paths]
@@ -74,18 +86,26 @@ def write_final_files(target: Target, store: PartStore, *, facts: RunFacts) -> F
                 manifest, batch_id=store.batch_id, facts=facts, counts=counts, files=names
             )
             paths.append(manifest)
-        files = _move_into_place(paths, target, target.folder)
+        files: Sequence[Path | str]
+        if target.folder is None:
+            from jobs.sinks.remote import upload_final_files  # loads Arrow's file systems
+
+            files = upload_final_files(target, paths)
+        else:
+            files = _move_into_place(paths, target, target.folder)
     except OSError as error:
-        raise storage_error("put the results into", target.folder, error) from error
+        folder = target.folder or target.state_folder
+        raise storage_error("put the results into", folder, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return FinalReport(counts, tuple(files))
 
 
-def _write_rows(target: Target, store: PartStore, staging: Path) -> tuple[RowCounts, list[Path]]:
-    """Write the files of rows into `staging`; their counts and paths."""
+def _write_rows(
+    target: Target, store: ResultStore, writer: RowWriter
+) -> tuple[RowCounts, list[Path]]:
+    """Write the files of rows; their counts and paths."""
     counts = RowCounts()
-    writer = _writer(target, staging, store.batch_id)
     assert target.state_folder is not None
     try:
         with closing(rows_in_order(store, target.state_folder / "sort")) as tables:
@@ -102,12 +122,11 @@ def _write_rows(target: Target, store: PartStore, staging: Path) -> tuple[RowCou
 
 
 def _writer(target: Target, staging: Path, batch_id: str) -> RowWriter:
-    assert target.path is not None
     if target.kind is TargetKind.FOLDER:
         return FolderWriter(staging, batch_id)
     if target.kind is TargetKind.PARQUET:
-        return ParquetWriter(staging, target.path.stem, batch_id=batch_id, file_bytes=None)
-    return JsonlWriter(staging / target.path.name, batch_id, is_created_empty=True)
+        return ParquetWriter(staging, Path(target.name).stem, batch_id=batch_id, file_bytes=None)
+    return JsonlWriter(staging / target.name, batch_id, is_created_empty=True)
 
 
 def _move_into_place(paths: list[Path], target: Target, folder: Path) -> list[Path]:

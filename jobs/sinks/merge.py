@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.durable import storage_error
+from jobs.result_store import ResultStore
 from jobs.result_table import RESULT_SCHEMA
-from jobs.store import PartStore
 
 __all__ = ["MergeSettings", "rows_in_order"]
 
@@ -48,7 +48,7 @@ class _Bucket:
 
 
 def rows_in_order(
-    store: PartStore, scratch: Path, *, settings: MergeSettings | None = None
+    store: ResultStore, scratch: Path, *, settings: MergeSettings | None = None
 ) -> Generator[pa.Table]:
     """Tables in `RESULT_SCHEMA`, ascending by idx within and between them.
 
@@ -59,7 +59,7 @@ def rows_in_order(
     if not store.parts:
         return
     whole = _Bucket(
-        store.folder,
+        scratch,
         first=0,
         end=max(part.last_idx for part in store.parts) + 1,
         raw_bytes=sum(part.raw_bytes for part in store.parts),

@@ -24,19 +24,28 @@ _FILE_BYTES = 128 << 20
 
 class ParquetWriter:
     """Writes `<stem>.parquet` into `folder`, or `<stem>-00000.parquet`, ... where one file would
-    pass `file_bytes` (None: never split). `paths` holds the files after `close`.
+    pass `file_bytes` (None: never split). `paths` holds the files after `close`. `schema` is that
+    of the rows, with metadata of its own.
 
     Row groups have 16,384 rows, fewer where these would pass 16 MB in memory.
     """
 
     def __init__(
-        self, folder: Path, stem: str, *, batch_id: str, file_bytes: int | None = _FILE_BYTES
+        self,
+        folder: Path,
+        stem: str,
+        *,
+        batch_id: str,
+        file_bytes: int | None = _FILE_BYTES,
+        schema: pa.Schema = RESULT_SCHEMA,
     ) -> None:
         self.paths: list[Path] = []
         self._folder = folder
         self._stem = stem
         self._file_bytes = file_bytes
-        self._schema = RESULT_SCHEMA.with_metadata({b"headrace.batch_id": batch_id.encode()})
+        self._schema = schema.with_metadata(
+            {**(schema.metadata or {}), b"headrace.batch_id": batch_id.encode()}
+        )
         self._waiting: list[pa.Table] = []
         self._num_waiting = 0
         self._bytes_waiting = 0
@@ -44,7 +53,7 @@ class ParquetWriter:
         self._writer: Any = None
 
     def write(self, table: pa.Table) -> None:
-        """Append rows in `RESULT_SCHEMA`. Raises StoreWriteError."""
+        """Append rows in the file's schema. Raises StoreWriteError."""
         bytes_per_row = max(table.nbytes // max(table.num_rows, 1), 1)
         step = max(min(_GROUP_ROWS, _GROUP_BYTES // bytes_per_row), 1)
         while table.num_rows > 0:

@@ -68,10 +68,12 @@ def chat_lines(count: int, **changes: object) -> bytes:
 
 
 @contextmanager
-def answering(url: str, *, delay_s: float = 0.0) -> Iterator[None]:
+def answering(
+    url: str, *, delay_s: float = 0.0, settings: QueueSettings | None = None
+) -> Iterator[None]:
     """A worker without a model: it answers what it takes, `delay_s` later."""
     stopping = threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(_answer(url, stopping, delay_s)))
+    thread = threading.Thread(target=lambda: asyncio.run(_answer(url, stopping, delay_s, settings)))
     thread.start()
     try:
         yield
@@ -80,10 +82,12 @@ def answering(url: str, *, delay_s: float = 0.0) -> Iterator[None]:
         thread.join()
 
 
-async def _answer(url: str, stopping: threading.Event, delay_s: float) -> None:
+async def _answer(
+    url: str, stopping: threading.Event, delay_s: float, settings: QueueSettings | None
+) -> None:
     client = connect(url)
     keys = Keys()
-    queue = RedisQueue(client, keys, QueueSettings(), retrying=Retrying())
+    queue = RedisQueue(client, keys, settings or QueueSettings(), retrying=Retrying())
     worker = WorkerInfo(consumer="no-model", models=("demo",), max_model_len=64)
     await Registry(client, keys).register(worker)
     while not stopping.is_set():

@@ -261,3 +261,31 @@ async def test_a_stream_that_cannot_be_used_keeps_the_letter(
         await letters.revive(await all_of(letters))
     assert len(await all_of(letters)) == 1
     assert await upkeep.broken_batches() == ["b"]
+
+
+async def test_the_oldest_letters_make_room(
+    queue: RedisQueue, letters: DeadLetters, redis: Redis, keys: Keys
+) -> None:
+    body = b"x" * (1 << 20)
+    for number in range(70):
+        await add_batch(queue, f"b{number}", [job(0, body=body)])
+        await fail(queue, 0, f"b{number}")
+    kept = await all_of(letters)
+    assert [letter.batch_id for letter in kept] == [f"b{number}" for number in range(6, 70)]
+    counters = await queue.counters()
+    assert counters["dead_dropped"] == 6
+    assert counters["dead_bytes"] == 64 << 20
+    assert await letters.drop([letter.letter_id for letter in kept[:60]]) == 60
+    assert await letters.drop([kept[0].letter_id]) == 0
+    await letters.revive(kept[60:62])
+    assert (await queue.counters())["dead_bytes"] == 2 << 20
+
+
+async def test_a_wrong_sum_of_letters_heals(
+    queue: RedisQueue, letters: DeadLetters, redis: Redis, keys: Keys
+) -> None:
+    await redis.hset(keys.stat, "dead_bytes", 1 << 40)
+    await add_batch(queue, "b", [job(0)])
+    await fail(queue, 0)
+    assert len(await all_of(letters)) == 1
+    assert (await queue.counters())["dead_bytes"] == len(b"{}")

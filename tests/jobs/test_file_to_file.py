@@ -11,9 +11,10 @@ import pytest
 from jobs.drain import Drain, DrainSettings
 from jobs.identity import request_hash
 from jobs.producers.fanout import fan_out
-from jobs.producers.jsonl import JsonlProducer, ProducerSettings
+from jobs.producers.jsonl import JsonlProducer
 from jobs.producers.lines import open_input
 from jobs.producers.reuse import ReuseIndex
+from jobs.producers.windows import ProducerSettings
 from jobs.queue import BatchSpec, BatchState, Commit, Outcome
 from jobs.recovery import count_outcomes
 from jobs.redis_queue import RedisQueue

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import jobs.part_rows
 import jobs.store
 from jobs.errors import StoreDamagedError, StoreError, StoreWriteError
 from jobs.result_table import table_to_rows
@@ -88,8 +89,8 @@ class TestAppending:
         store = PartStore.open(tmp_path, BATCH)
         for idx in range(150):
             store.append(rows_of(idx))
-        assert len(store.parts) <= jobs.store._MAX_SMALL_PARTS + 1
-        assert len(part_files(tmp_path)) <= 2 * jobs.store._MAX_SMALL_PARTS + 2
+        assert len(store.parts) <= jobs.part_rows._MAX_SMALL_PARTS + 1
+        assert len(part_files(tmp_path)) <= 2 * jobs.part_rows._MAX_SMALL_PARTS + 2
         assert stored(PartStore.open(tmp_path, BATCH)) == {i: make_row(i) for i in range(150)}
 
 
@@ -188,7 +189,7 @@ class TestCrashes:
     def test_a_kill_at_any_step_loses_nothing_and_doubles_nothing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(jobs.store, "_MAX_SMALL_PARTS", 3)
+        monkeypatch.setattr(jobs.part_rows, "_MAX_SMALL_PARTS", 3)
         for alive_for in range(200):
             folder = tmp_path / str(alive_for)
             acknowledged: set[int] = set()

@@ -64,9 +64,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str | None, str | None]] = {
     "typo": ({"temprature": 1}, "unknown_parameter", "temprature"),
     "temperature": ({"temperature": 2.1}, "decimal_above_max_value", "temperature"),
     "logprobs true": ({"logprobs": True}, "invalid_type", "logprobs"),
-    "logprobs 6": ({"logprobs": 6}, "integer_above_max_value", "logprobs"),
+    "logprobs 21": ({"logprobs": 21}, "integer_above_max_value", "logprobs"),
     "logprobs -1": ({"logprobs": -1}, "integer_below_min_value", "logprobs"),
     "prompt_logprobs": ({"prompt_logprobs": 21}, "integer_above_max_value", "prompt_logprobs"),
+    "two forms": (
+        {"guided_regex": "a", "guided_json": "{}"}, "invalid_value", "guided_json",
+    ),
+    "no allowed token": ({"allowed_token_ids": []}, "empty_array", "allowed_token_ids"),
     "max_tokens": ({"max_tokens": -1}, "integer_below_min_value", "max_tokens"),
     "nothing at all": ({"max_tokens": 0}, "integer_below_min_value", "max_tokens"),
     "n": ({"n": 129}, "integer_above_max_value", "n"),
@@ -104,9 +108,10 @@ UNSUPPORTED: dict[str, tuple[dict[str, Any], str, str]] = {
         "return_token_ids",
     ),
     "best_of": ({"best_of": 2}, "unsupported_value", "best_of"),
-    "guided": ({"guided_regex": "a"}, "unsupported_parameter", "guided_regex"),
-    "format": (
-        {"response_format": {"type": "json_object"}}, "unsupported_value", "response_format",
+    "structural tag": (
+        {"response_format": {"type": "structural_tag", "format": {}}},
+        "unsupported_value",
+        "response_format.type",
     ),
 }  # fmt: skip
 
@@ -125,6 +130,10 @@ def test_what_harnesses_send_is_taken() -> None:
         {"prompt": [[1, 2, 3]], "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0,
          "seed": 1234},
         {"echo": True, "logprobs": 1, "max_tokens": 0, "best_of": 1, "user": "u"},
+        {"logprobs": 20},
+        {"response_format": {"type": "json_object"}, "bad_words": ["x"]},
+        {"guided_regex": "a", "guided_decoding_backend": "x", "allowed_token_ids": [1]},
+        {"truncate_prompt_tokens": 3, "truncation_side": "right"},
         {"stop": ["\n", "<|im_end|>"], "max_tokens": 256, "temperature": 0.0, "seed": 1234},
     ):  # fmt: skip
         check_completion_supported(parse_completion_request(body(**changes)))

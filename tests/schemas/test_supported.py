@@ -63,15 +63,12 @@ UNSUPPORTED = {
     "modalities": (chat(modalities=["text", "audio"]), VALUE, "modalities"),
     "audio output": (chat(audio={"voice": "v", "format": "wav"}), PARAMETER, "audio"),
     "web search": (chat(web_search_options={}), PARAMETER, "web_search_options"),
-    "bad_words": (chat(bad_words=["x"]), VALUE, "bad_words"),
-    "allowed_token_ids": (chat(allowed_token_ids=[1]), PARAMETER, "allowed_token_ids"),
     "logprob ids": (chat(logprob_token_ids=[1]), PARAMETER, "logprob_token_ids"),
     "echo": (chat(echo=True), VALUE, "echo"),
     "beam search": (chat(use_beam_search=True), VALUE, "use_beam_search"),
     "length_penalty": (chat(length_penalty=1.2), VALUE, "length_penalty"),
     "template": (chat(chat_template="x"), PARAMETER, "chat_template"),
     "special tokens": (chat(add_special_tokens=True), VALUE, "add_special_tokens"),
-    "truncation": (chat(truncate_prompt_tokens=5), PARAMETER, "truncate_prompt_tokens"),
     "xargs": (chat(vllm_xargs={}), PARAMETER, "vllm_xargs"),
 }
 
@@ -95,7 +92,8 @@ SUPPORTED = {
     ),
     "stops": chat(
         stop=["a"], stop_token_ids=[5], min_tokens=1, ignore_eos=True,
-        include_stop_str_in_output=True, skip_special_tokens=False, bad_words=[],
+        include_stop_str_in_output=True, skip_special_tokens=False, bad_words=["x"],
+        allowed_token_ids=[1], truncate_prompt_tokens=5, truncation_side="left",
     ),
     "tools": chat(tools=[TOOL], parallel_tool_calls=True),
     "tools auto": chat(tools=[TOOL], tool_choice="auto"),
@@ -160,11 +158,11 @@ def test_the_tables_name_fields_and_no_field_twice():
 
 
 def test_the_reported_parameter_does_not_depend_on_the_order_of_keys():
-    changes = {"vllm_xargs": {}, "allowed_token_ids": [1], "stream": True}
+    changes = {"vllm_xargs": {}, "logprob_token_ids": [1], "stream": True}
     bodies = [chat(**changes), chat(**dict(reversed(changes.items())))]
     params = []
     for body in bodies:
         with pytest.raises(ApiError) as caught:
             check_supported(parse_chat_request(body))
         params.append(caught.value.param)
-    assert params == ["allowed_token_ids"] * 2
+    assert params == ["logprob_token_ids"] * 2

@@ -28,18 +28,18 @@ _log = logging.getLogger(__name__)
 _MAX_FIRST_LINE = 1 << 20
 
 
-async def upload_and_order(request: Request, services: Services, tenant: str) -> str:
+async def upload_and_order(request: Request, services: Services, tenant: Tenant) -> str:
     """Store the form's file and order a batch of it; the batch's id. Raises ApiError."""
     await check_batch_limits(services, tenant)
-    file = await upload_file(request, services, Tenant(tenant))
-    record = await services.files.get(file.id, tenant)
+    file = await upload_file(request, services, tenant)
+    record = await services.files.get(file.id, tenant.name)
     if record is None:
         raise ApiError(404, "The file was deleted meanwhile.", param="id")
     endpoint = await asyncio.to_thread(_endpoint, services.blobs, record.blob)
     window, window_s = next(iter(services.settings.windows.items()))
     new = NewRecord(
         batch_id=new_batch_id(),
-        tenant=tenant,
+        tenant=tenant.name,
         endpoint=endpoint,
         input_file_id=file.id,
         completion_window=window,

@@ -62,7 +62,7 @@ async def sign_in(request: Request, services: CurrentServices) -> Response:
     access = services.access
     try:
         if access is not None:
-            await access.tenant_of_key(secret)
+            await access.valid_key(secret)
     except ApiError as error:
         return _sign_in(error.message, status_code=error.status_code)
     response = _back()
@@ -85,7 +85,7 @@ async def create_batch(request: Request, services: CurrentServices) -> Response:
     session = await _needed(request, services)
     check_form(request, session)
     try:
-        await upload_and_order(request, services, session.tenant)
+        await upload_and_order(request, services, session.owner)
     except ApiError as error:
         return await _page(request, services, session, error)
     return _back()

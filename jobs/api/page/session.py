@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from fastapi import Request, Response
 
-from jobs.api.access import DEFAULT_TENANT, check_same_site
+from jobs.api.access import check_same_site
 from jobs.api.services import Services
+from jobs.api.tenants import Tenant
 from schemas.errors import ApiError
 
 __all__ = ["Session", "check_form", "drop_cookie", "open_session", "set_cookie"]
@@ -25,8 +26,12 @@ _KEEP_S = 30 * 86_400
 class Session:
     """Somebody who may look. `form_token` is "" where nobody needs a key."""
 
-    tenant: str
+    owner: Tenant
     form_token: str
+
+    @property
+    def tenant(self) -> str:
+        return self.owner.name
 
     @property
     def has_key(self) -> bool:
@@ -37,16 +42,16 @@ async def open_session(request: Request, services: Services) -> Session | None:
     """The session of a request; None if the caller has to sign in. Raises ApiError 403."""
     access = services.access
     if access is None:
-        return Session(DEFAULT_TENANT, "")
+        return Session(Tenant.of_key(None), "")
     secret = request.cookies.get(_COOKIE)
     try:
-        tenant = await access.tenant_of_key(secret)
+        key = await access.valid_key(secret)
     except ApiError:
         return None
-    if tenant is None:
+    if key is None:
         access.check_host(request)
-        return Session(DEFAULT_TENANT, "")
-    return Session(tenant, _form_token(secret or ""))
+        return Session(Tenant.of_key(None), "")
+    return Session(Tenant.of_key(key), _form_token(secret or ""))
 
 
 def check_form(request: Request, session: Session | None) -> None:

@@ -9,7 +9,7 @@ import pytest
 from jobs.api.access import Access, is_loopback
 from jobs.api.app import create_app
 from jobs.api.services import ApiSettings, BatchLimits
-from jobs.api_keys import ApiKeys
+from jobs.api_keys import ApiKeys, KeyLimits, _key_of
 from jobs.queue_loads import QueueLoads
 from tests.jobs.endpoint import Endpoint, line
 
@@ -149,3 +149,38 @@ async def test_a_tenant_with_too_many_batches_hears_429(
 def test_loopback_is_loopback() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "localhost.evil", "", "1::1")))
+
+
+async def test_a_key_may_have_limits_of_its_own(endpoint: Endpoint) -> None:
+    """They count what the whole tenant has, and may lie above those of the endpoint."""
+    settings = ApiSettings(batch_limits=BatchLimits(max_batches=2))
+    loads = QueueLoads(endpoint.redis, endpoint.keys, endpoint.queue.settings)
+    keys = ApiKeys(endpoint.redis, endpoint.keys)
+
+    async def key(tenant: str, **limits: int) -> dict[str, str]:
+        secret = await keys.create(tenant, limits=KeyLimits(**limits))
+        return {"authorization": f"Bearer {secret}"}
+
+    order = {
+        "input_file_id": "file-x",
+        "endpoint": "/v1/chat/completions",
+        "completion_window": "24h",
+    }
+    few = await key("acme", max_batches=1)
+    many = await key("acme", max_batches=0)
+    other = await key("other")
+    async with client_of(endpoint, settings=settings, loads=loads) as client:
+
+        async def status(headers: dict[str, str]) -> int:
+            return (await client.post("/v1/batches", json=order, headers=headers)).status_code
+
+        assert [await status(few) for _ in range(2)] == [200, 429]
+        assert [await status(many) for _ in range(3)] == [200, 200, 200]
+        assert await status(few) == 429
+        assert [await status(other) for _ in range(3)] == [200, 200, 429]
+
+
+def test_limits_that_only_a_newer_version_knows_are_ignored() -> None:
+    note = {"tenant": "a", "label": "", "created_at": 1, "limits": {"max_batches": 3, "new": 1}}
+    assert _key_of("k", note).limits == KeyLimits(max_batches=3)
+    assert _key_of("k", {"tenant": "a", "label": "", "created_at": 1}).limits == KeyLimits()

@@ -9,7 +9,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from jobs.api.access import Access
 from jobs.api.app import create_app
+from jobs.api_keys import ApiKeys, KeyLimits
 from jobs.online.calls import OnlineCalls, OnlineSettings
 from jobs.online.jobs import OnlineJobs
 from jobs.online.listener import TokenListener
@@ -150,3 +152,39 @@ async def test_a_bad_request_never_reaches_the_queue(
     assert reply.status_code == status
     assert error_of(reply)["code"] == code
     assert await endpoint.take() == []
+
+
+async def test_waiting_clients_are_counted(client: httpx2.AsyncClient, endpoint: Endpoint) -> None:
+    await endpoint.serve("demo")
+    value = endpoint.services.metrics.registry.get_sample_value
+    asking = asyncio.create_task(client.post(CHAT, json=BODY))
+    lease = await one_job(endpoint)
+    assert value("headrace:clients_waiting") == 1
+    row = ResultRow(idx=lease.idx, status_code=200, response_json="{}").encode()
+    await endpoint.queue.commit("worker-a", [Commit(lease=lease, outcome=Outcome.OK, payload=row)])
+    assert (await asking).status_code == 200
+    assert value("headrace:clients_waiting") == 0
+    assert value("headrace:client_start_seconds_count") == 1
+    reply = await client.post(CHAT, json=BODY)  # nobody takes it
+    assert reply.status_code == 503
+    assert value("headrace:clients_failed_total", {"cause": "not_started"}) == 1
+    assert value("headrace:clients_waiting") == 0
+
+
+async def test_a_key_bounds_what_its_clients_have_waiting(
+    client: httpx2.AsyncClient, endpoint: Endpoint
+) -> None:
+    await endpoint.serve("demo")
+    keys = ApiKeys(endpoint.redis, endpoint.keys)
+    access = Access(keys=keys, is_local=True, allows_anonymous=True)
+    app = client._transport.app  # type: ignore[attr-defined]
+    app.state.services = replace(app.state.services, access=access)
+    secret = await keys.create("acme", limits=KeyLimits(max_requests=1))
+    headers = {"authorization": f"Bearer {secret}"}
+    first = asyncio.create_task(client.post(CHAT, json=BODY, headers=headers))
+    await one_job(endpoint)
+    reply = await client.post(CHAT, json=BODY, headers=headers)
+    assert reply.status_code == 429
+    assert endpoint.services.metrics.registry.get_sample_value("headrace:clients_refused_total")
+    first.cancel()
+    await asyncio.wait([first])

@@ -30,6 +30,7 @@ def judge(tmp_path: Path, data: bytes, **changes: Any) -> Verdict:
          "missing_required_parameter", "body", "'body'"),
         (line("good"), "duplicate_custom_id", "custom_id", "'good' for this request is a dup"),
         (line("x", url="/v1/embeddings"), "invalid_url", "url", "does not match the batch"),
+        (line("x", url="/v1/completions"), "invalid_url", "url", "does not match the batch"),
         (line("x", method="GET"), "invalid_method", "method", "'GET'"),
         (line("x", body={"stream": True}), "streaming_unsupported", "body.stream", "Streaming"),
         (line("x", body={"model": None}), "invalid_request", "body.model", "Model parameter is"),

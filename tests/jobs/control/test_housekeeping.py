@@ -1,10 +1,12 @@
 import os
+from dataclasses import replace
 
+from jobs.bodies import INLINE_BYTES, LARGEST_BYTES, Bodies, is_reference
 from jobs.control.collect import collect
 from jobs.control.feed import feed
 from jobs.control.housekeeping import Housekeeping
 from jobs.local_blobs import LocalBlobs
-from tests.jobs.endpoint import Endpoint, lines
+from tests.jobs.endpoint import Endpoint, line, lines
 
 
 async def test_a_file_whose_time_is_over_goes_with_its_bytes(endpoint: Endpoint) -> None:
@@ -73,3 +75,30 @@ async def test_lines_that_the_queue_lost_run_again(endpoint: Endpoint) -> None:
     batch = await endpoint.batch(batch_id)
     assert batch.request_counts.completed == 4
     assert len(await endpoint.content(batch.output_file_id)) == 4
+
+
+async def test_large_requests_are_no_orphans(endpoint: Endpoint) -> None:
+    """They are swept by who knows which batches and letters need them."""
+    housekeeping = Housekeeping(endpoint.control)
+    blobs = endpoint.control.blobs
+    assert isinstance(blobs, LocalBlobs)
+    key = "body-0123456789abcdef-7"
+    blobs.create(key).commit()
+    for _ in range(2):
+        os.utime(blobs.folder / key[-2:] / key, (1, 1))
+        await housekeeping.sweep_orphans()
+    assert key in {info.key for info in blobs.walk()}
+
+
+async def test_a_large_request_of_a_batch_lies_beside_the_queue(endpoint: Endpoint) -> None:
+    endpoint.control.queue._bodies = Bodies(endpoint.control.blobs)
+    settings = replace(endpoint.control.settings, max_body_bytes=LARGEST_BYTES)
+    control = replace(endpoint.control, settings=settings)
+    data = line("large", body={"user": "x" * INLINE_BYTES}) + b"\n" + line("small")
+    batch_id = await endpoint.order(await endpoint.upload(data))
+    await feed(control, batch_id)
+    leases = await endpoint.take()
+    assert sorted(is_reference(lease.body) for lease in leases) == [False, True]
+    await endpoint.answer(leases)
+    await endpoint.settle()
+    assert (await endpoint.batch(batch_id)).request_counts.completed == 2

@@ -6,8 +6,9 @@ import pytest
 
 from jobs.errors import InputChangedError
 from jobs.producers.fanout import FanoutReport, FanoutSettings, fan_out, keep_fanned_out
-from jobs.producers.jsonl import Item, JsonlProducer, ProducerSettings
+from jobs.producers.jsonl import JsonlProducer
 from jobs.producers.lines import open_input
+from jobs.producers.windows import Item, ProducerSettings
 from jobs.queue import BatchState, EnqueueReply, NewJob
 from tests.jobs.builders import FakeQueue, make_line, write_lines
 

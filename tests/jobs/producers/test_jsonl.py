@@ -8,14 +8,9 @@ import pytest
 
 from jobs.errors import InputChangedError
 from jobs.identity import request_hash
-from jobs.producers.jsonl import (
-    Item,
-    JsonlProducer,
-    ProducerReport,
-    ProducerSettings,
-    check_strictly,
-)
+from jobs.producers.jsonl import JsonlProducer, check_strictly
 from jobs.producers.lines import open_input
+from jobs.producers.windows import Item, ProducerReport, ProducerSettings
 from jobs.queue import FinishedRow, NewJob, Outcome
 from tests.jobs.builders import make_line, make_row, write_lines
 

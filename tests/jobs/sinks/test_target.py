@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import TargetError
-from jobs.sinks.target import Target, TargetKind, parse_target, prepare_target
+from jobs.sinks.target import (
+    Target,
+    TargetKind,
+    parse_target,
+    prepare_target,
+    remote_state_url,
+)
 from tests.jobs.builders import names_in
 
 
@@ -35,6 +41,19 @@ def test_the_name_tells_the_kind(text: str, kind: TargetKind, state: str, tmp_pa
     assert target.folder == (tmp_path / state).parent
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".arrow", ".feather"])
+@pytest.mark.parametrize("place", ["", "file:///data/", "s3://bucket/"])
+def test_tables_have_formats_that_results_do_not(place: str, suffix: str) -> None:
+    text = f"{place}x{suffix}"
+    target = parse_target(text, is_table=True)
+    assert (target.kind, target.name) == (TargetKind.TABLE, f"x{suffix}")
+    assert target.state_folder is not None
+    with pytest.raises(TargetError, match=r"use .jsonl, .parquet or a folder"):
+        parse_target(text)
+    with pytest.raises(TargetError, match=r"use .jsonl, .parquet, .arrow, .csv, .feather or"):
+        parse_target("x.xlsx", is_table=True)
+
+
 def test_redis_has_no_files() -> None:
     target = parse_target("redis")
     assert (target.kind, target.path, target.state_folder) == (TargetKind.REDIS, None, None)
@@ -48,7 +67,13 @@ def test_redis_has_no_files() -> None:
         ("", "empty"),
         ("  ", "empty"),
         ("a\0b", "empty"),
-        ("s3://bucket/x", "URL"),
+        ("ftp://host/x", "unknown scheme 'ftp'; use s3://, gs:// or file://"),
+        ("s3:///folder", "names no bucket"),
+        ("s3://[bucket/x", "no usable URL"),
+        ("s3://key:secret@bucket/x", "holds credentials"),
+        ("s3://bucket/x.csv", r"\.csv"),
+        ("s3://bucket/a#b", "'#'"),
+        ("file://host/x", "file:///folder/name"),
         ("results.csv", r"\.csv"),
         ("results.json", r"\.json"),
         ("results.jsonl.gz", r"\.gz"),
@@ -155,3 +180,50 @@ def test_links_in_a_circle_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").symlink_to(tmp_path / "a.jsonl")
     with pytest.raises(TargetError, match="cannot be resolved"):
         parse_target("a.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "name", "state"),
+    [
+        ("s3://b", TargetKind.FOLDER, "", "s3://b/.headrace"),
+        ("s3://b/deep/out/", TargetKind.FOLDER, "out", "s3://b/deep/out/.headrace"),
+        ("gs://b/x.jsonl", TargetKind.JSONL, "x.jsonl", "gs://b/.x.jsonl.headrace"),
+        (
+            "s3://b/d/x.PARQUET?region=eu-west-1",
+            TargetKind.PARQUET,
+            "x.PARQUET",
+            "s3://b/d/.x.PARQUET.headrace?region=eu-west-1",
+        ),
+        ("S3://b/x.jsonl/", TargetKind.FOLDER, "x.jsonl", "s3://b/x.jsonl/.headrace"),
+    ],
+)
+def test_urls_of_object_stores(
+    text: str,
+    kind: TargetKind,
+    name: str,
+    state: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    target = parse_target(text)
+    assert (target.kind, target.path) == (kind, None)
+    assert remote_state_url(target) == state
+    assert target.state_folder is not None
+    assert target.state_folder.parent == tmp_path / "headrace"
+    again = parse_target(str(target))
+    assert again.state_folder == target.state_folder
+    if name != "x.jsonl" or kind is TargetKind.JSONL:
+        assert again == target
+    assert target.name == name
+
+
+def test_two_urls_do_not_share_a_state_folder() -> None:
+    first, second = parse_target("s3://a/x"), parse_target("s3://b/x")
+    assert first.state_folder != second.state_folder
+
+
+def test_a_file_url_is_a_local_path(tmp_path: Path) -> None:
+    assert parse_target(f"file://{tmp_path}/a%20b.jsonl") == Target(
+        TargetKind.JSONL, tmp_path / "a b.jsonl"
+    )
