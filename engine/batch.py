@@ -31,6 +31,10 @@ class StepInputs:
     sampled token will stand in its request. sample_counts: how many for each of the R requests.
     scored_token_ids: [P] int64, the known tokens whose log probabilities are wanted;
     scored_counts: how many for each of the R requests. masks: of some of the S tokens.
+    pending: [n] int64, which of the T tokens are sampled already but not known here yet, and
+    pending_rows: [n] int64, their rows; input_ids hold anything there. follows_pending: [S] bool,
+    the sampled tokens whose predecessor is one of them. sample_generations: [S] int64, whose rows
+    they were when the step began.
     """
 
     input_ids: _Int64
@@ -45,6 +49,10 @@ class StepInputs:
     sample_counts: list[int]
     scored_token_ids: _Int64
     scored_counts: list[int]
+    pending: _Int64
+    pending_rows: _Int64
+    follows_pending: npt.NDArray[np.bool_]
+    sample_generations: _Int64
     masks: TokenMasks | None = None
 
 
@@ -108,6 +116,9 @@ class RequestRows:
         max_blocks = -(-max_model_len // block_size)
         self.token_ids = np.zeros((max_num_seqs, max_model_len + 1), np.int32)
         self.num_prompt_tokens = np.zeros(max_num_seqs, np.int64)
+        # A step may begin before the tokens of the one before it are known here.
+        self._num_known = np.zeros(max_num_seqs, np.int64)
+        self._generations = np.zeros(max_num_seqs, np.int64)  # counts a row's requests
         self.sampling = SamplingColumns(max_num_seqs)
         self._block_size = block_size
         self._block_table = np.zeros((max_num_seqs, max_blocks), np.int32)
@@ -134,6 +145,7 @@ class RequestRows:
         slots = self._block_table[token_rows, blocks].astype(np.int64) * self._block_size
         seq_lens = starts + counts
         num_blocks = -(-int(seq_lens.max()) // self._block_size)
+        pending = np.flatnonzero(positions >= self._num_known[token_rows])
         return StepInputs(
             input_ids=self.token_ids[token_rows, positions].astype(np.int64),
             positions=positions,
@@ -141,13 +153,22 @@ class RequestRows:
             block_table=self._block_table[rows, :num_blocks],
             cu_seqlens_q=offsets.astype(np.int32),
             seq_lens=seq_lens.astype(np.int32),
+            pending=pending,
+            pending_rows=token_rows[pending],
             masks=plan.masks,
             **self._logit_inputs(plan.rows, rows, starts, offsets),
         )
 
     def write_sampled(self, inputs: StepInputs, token_ids: npt.NDArray[np.integer[Any]]) -> None:
-        """Append what was sampled, [S], so that the next step finds it."""
-        self.token_ids[inputs.sample_rows, inputs.sample_positions] = token_ids
+        """Append what was sampled, [S], so that the next step finds it. Rows that went to other
+        requests meanwhile stay as they are.
+        """
+        rows, positions = inputs.sample_rows, inputs.sample_positions
+        is_same = self._generations[rows] == inputs.sample_generations
+        if not is_same.all():
+            rows, positions, token_ids = rows[is_same], positions[is_same], token_ids[is_same]
+        self.token_ids[rows, positions] = token_ids
+        self._num_known[rows] = np.maximum(self._num_known[rows], positions + 1)
 
     def _logit_inputs(
         self, plan_rows: tuple[PlanRow, ...], rows: _Int64, starts: _Int64, offsets: _Int64
@@ -156,9 +177,12 @@ class RequestRows:
         sampled = _Positions.of([row.logit_positions for row in plan_rows])
         scored = _Positions.of([row.scored_positions for row in plan_rows])
         shifts = offsets[:-1] - starts
+        sample_rows = np.repeat(rows, sampled.counts)
         return {
             "logit_indices": np.concatenate([sampled.indices(shifts), scored.indices(shifts)]),
-            "sample_rows": np.repeat(rows, sampled.counts),
+            "sample_rows": sample_rows,
+            "sample_generations": self._generations[sample_rows],
+            "follows_pending": sampled.positions >= self._num_known[sample_rows],
             "sample_positions": sampled.positions + 1,
             "sample_counts": sampled.counts,
             "scored_token_ids": self.token_ids[
@@ -174,6 +198,7 @@ class RequestRows:
         self._row_of[new.request_id] = row
         self.token_ids[row, : len(new.token_ids)] = new.token_ids
         self.num_prompt_tokens[row] = new.num_prompt_tokens
+        self._num_known[row] = len(new.token_ids)
         self._num_blocks[row] = 0
         self.sampling.set(row, new.sampling, new.choice_index)
 
@@ -181,6 +206,7 @@ class RequestRows:
         row = self._row_of.pop(request_id, None)
         if row is not None:
             self.sampling.clear(row)
+            self._generations[row] += 1
             self._free.append(row)
 
     def _extend(self, plan_row: PlanRow) -> int:

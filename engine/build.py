@@ -15,7 +15,12 @@ import torch
 from engine.block_pool import BlockPool
 from engine.config import EngineConfig
 from engine.core import EngineCore
-from engine.device import available_memory_bytes, resolve_device, total_memory_bytes
+from engine.device import (
+    available_memory_bytes,
+    on_device,
+    resolve_device,
+    total_memory_bytes,
+)
 from engine.errors import EngineError
 from engine.executor import InProcessExecutor
 from engine.fingerprint import engine_fingerprint
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
     from engine.structured_output.factory import ConstraintFactory
     from engine.tokenizer import Tokenizer
 
-__all__ = ["EngineInfo", "EngineParts", "build_engine"]
+__all__ = ["EngineInfo", "EngineParts", "allocate_cache", "build_engine", "wire_core"]
 
 _log = logging.getLogger(__name__)
 
@@ -105,9 +110,10 @@ def build_engine(config: EngineConfig) -> EngineParts:
     replace_decoder(loaded.module, device)
     if config.deterministic:
         make_invariant(loaded.module, name)
-    check_paged_attention(loaded, expected, name)
+    with on_device(device):
+        check_paged_attention(loaded, expected, name)
     tokenizer = load_tokenizer(folder, name)
-    kv_cache = _allocate(config, loaded, memory_before)
+    kv_cache = allocate_cache(config, loaded, memory_before)
     identity = model_hash(folder)
     fingerprint = engine_fingerprint(
         identity, loaded.dtype, device, deterministic=config.deterministic
@@ -127,7 +133,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
         eos_token_ids=end_token_ids(folder, name, loaded.config, tokenizer.eos_token_id),
         generation_defaults=read_generation_defaults(folder, name),
     )
-    core = _wire(config, loaded, kv_cache, fingerprint)
+    core = wire_core(config, loaded, kv_cache, fingerprint)
     _log.info(
         "%s runs as %s on %s: %d tokens of context, %d of KV cache (%s); ops: %s",
         *(name, info.dtype, info.device, info.max_model_len, info.num_blocks * info.block_size),
@@ -151,8 +157,10 @@ def _check_packages() -> None:
         raise EngineError(str(error)) from error
 
 
-def _allocate(config: EngineConfig, loaded: "LoadedModel", memory_before: int) -> "KVCache":
-    """The KV cache, sized for what the loaded model left."""
+def allocate_cache(config: EngineConfig, loaded: "LoadedModel", memory_before: int) -> "KVCache":
+    """The KV cache, sized for what the loaded model left of the memory in bytes that was there
+    before it.
+    """
     from engine.kv_cache import KVCache, MemoryBudget, num_blocks_for
 
     layers = list(loaded.layers.values())
@@ -187,9 +195,10 @@ def _activation_bytes(config: EngineConfig, loaded: "LoadedModel") -> int:
     return logits + config.scheduler.max_num_batched_tokens * width * torch.float32.itemsize
 
 
-def _wire(
+def wire_core(
     config: EngineConfig, loaded: "LoadedModel", kv_cache: "KVCache", fingerprint: str
 ) -> EngineCore:
+    """A core that runs the model, which it takes over."""
     from engine.cuda_graphs import CudaRecorder
     from engine.model_runner import ModelRunner
 

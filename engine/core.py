@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
-from engine.errors import RequestError
+from engine.errors import DeviceLostError, RequestError
 from engine.executor import Executor, Handle
 from engine.request import FinishReason, Request
 from engine.scheduler import Scheduler
@@ -81,7 +81,11 @@ class EngineCore:
             return None
 
     def step(self) -> list[Request]:
-        """Plan what fits in flight, collect the oldest step. Returns the requests it ended."""
+        """Plan what fits in flight, collect the oldest step. Returns the requests it ended.
+
+        A step that fails is taken apart, and the request that makes it fail ends alone. Raises
+        DeviceLostError: the core is then of no use any more.
+        """
         while len(self._in_flight) < self._executor.max_in_flight:
             plan = self._scheduler.schedule()
             if plan is None:
@@ -89,6 +93,8 @@ class EngineCore:
             try:
                 plan = with_masks(plan, self._scheduler.find)
                 self._in_flight.append((plan, self._executor.submit(plan)))
+            except DeviceLostError:
+                raise
             except Exception as error:  # noqa: BLE001 - the step boundary: a device raises anything
                 return self._recover(plan, error)
         if not self._in_flight:
@@ -97,6 +103,8 @@ class EngineCore:
         plan, handle = self._in_flight.popleft()
         try:
             result = self._executor.collect(handle)
+        except DeviceLostError:
+            raise
         except Exception as error:  # noqa: BLE001 - the other half of the same boundary
             return self._recover(plan, error)
         self._num_steps += 1
@@ -142,5 +150,7 @@ class EngineCore:
     def _discard(self, handle: Handle) -> None:
         try:
             self._executor.collect(handle)
+        except DeviceLostError:
+            raise
         except Exception as error:  # noqa: BLE001 - the same boundary; its plan is rolled back too
             _log.debug("a step in flight beside a failed one failed too: %r", error)

@@ -4,16 +4,20 @@ EngineError
 ├── ModelRefusedError    a checkpoint that cannot run here; the message names it and says why
 ├── CacheSizeError       the KV cache does not fit, or holds less than one request
 ├── GrammarError         a grammar that cannot be enforced, and why
+├── GrammarPendingError  a grammar is not compiled yet, and the caller does not wait for it
 ├── RequestError         one bad request: fails alone, with an OpenAI-style code and parameter
 ├── StepError            a forward pass failed; the core retries its requests one by one
+├── DeviceLostError      the device computes nothing any more; only a new process helps
 └── EngineClosedError    the engine was closed while a request waited in it
 """
 
 __all__ = [
     "CacheSizeError",
+    "DeviceLostError",
     "EngineClosedError",
     "EngineError",
     "GrammarError",
+    "GrammarPendingError",
     "ModelRefusedError",
     "RequestError",
     "StepError",
@@ -38,6 +42,10 @@ class GrammarError(EngineError):
     """
 
 
+class GrammarPendingError(EngineError):
+    """A grammar would take longer to compile than the caller waits. Says nothing about it."""
+
+
 class RequestError(EngineError):
     """A request that can not run, whatever the engine does.
 
@@ -52,6 +60,10 @@ class RequestError(EngineError):
 
 class StepError(EngineError):
     """A step failed on the device."""
+
+
+class DeviceLostError(EngineError):
+    """The device failed for good: no request is known to be to blame, none can run here again."""
 
 
 class EngineClosedError(EngineError):

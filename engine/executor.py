@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from engine.step import StepPlan, StepResult
 
 if TYPE_CHECKING:  # the core is usable, and tested, without torch
-    from engine.model_runner import ModelRunner
+    from engine.model_runner import LaunchedStep, ModelRunner
 
 __all__ = ["Executor", "Handle", "InProcessExecutor"]
 
@@ -39,18 +39,20 @@ class Executor(Protocol):
 
 
 class InProcessExecutor:
-    """One rank in this process. A step is computed when it is submitted, so one is in flight."""
+    """One rank in this process. `submit` hands a step to the device and returns; with
+    `max_in_flight` 2 the next one can be planned while the device computes. A device that computes
+    at once, as the CPU, gains nothing from more than one.
+    """
 
-    max_in_flight = 1
-
-    def __init__(self, runner: "ModelRunner") -> None:
+    def __init__(self, runner: "ModelRunner", *, max_in_flight: int = 1) -> None:
+        self.max_in_flight = max_in_flight
         self._runner = runner
 
-    def submit(self, plan: StepPlan) -> StepResult:
-        return self._runner.execute(plan)
+    def submit(self, plan: StepPlan) -> "LaunchedStep":
+        return self._runner.launch(plan)
 
-    def collect(self, handle: StepResult) -> StepResult:
-        return handle
+    def collect(self, handle: "LaunchedStep") -> StepResult:
+        return self._runner.finish(handle)
 
     def shutdown(self) -> None:
         self._runner.close()

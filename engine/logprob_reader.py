@@ -2,13 +2,16 @@
 
 Owns: which logits are kept for them before the sampler edits them, and sorting the numbers by
 request. Must not know: requests, sampling parameters, text. Nothing is computed, copied or kept for
-rows that do not ask.
+rows that do not ask, and nothing waits for the device.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -63,18 +66,27 @@ class LogprobReader:
             scored=logits[num_sampled:],
         )
 
-    def read(
-        self, plan: StepPlan, inputs: StepInputs, kept: KeptLogits, sampled_token_ids: Tensor | None
-    ) -> LogprobsRead:
-        """The numbers for the scored tokens and for what was sampled, [S]; None if nothing was."""
-        num_top = max(row.num_logprobs or 0 for row in plan.rows)
+    def measure(
+        self, inputs: StepInputs, kept: KeptLogits, sampled_token_ids: Tensor | None, num_top: int
+    ) -> list[Tensor]:
+        """What `read` takes, for the scored tokens and for what was sampled, [S]; None if nothing
+        was. `num_top`: of how many likely tokens at most.
+        """
         scored_ids = copy_to_device(inputs.scored_token_ids, self._device)
-        scored = _HostRows(self._logprobs(kept.scored, scored_ids, num_top))
         if sampled_token_ids is None:
             sampled_ids = kept.sampled_indices
         else:
             sampled_ids = sampled_token_ids.index_select(0, kept.sampled_indices)
-        sampled = _HostRows(self._logprobs(kept.sampled, sampled_ids, num_top))
+        return [
+            *_fields(self._logprobs(kept.scored, scored_ids, num_top)),
+            *_fields(self._logprobs(kept.sampled, sampled_ids, num_top)),
+        ]
+
+    def read(
+        self, plan: StepPlan, inputs: StepInputs, arrays: Sequence[npt.NDArray[Any]]
+    ) -> LogprobsRead:
+        """Sort by request what was measured, on the host by now."""
+        scored, sampled = _HostRows(*arrays[:5]), _HostRows(*arrays[5:])
         rows: dict[str, LogprobRows] = {}
         invalid = set()
         scored_ends = accumulate(inputs.scored_counts)
@@ -96,15 +108,19 @@ class LogprobReader:
         return LogprobsRead(rows, frozenset(invalid))
 
 
+@dataclass(frozen=True, slots=True)
 class _HostRows:
     """The kernel's answer as arrays."""
 
-    def __init__(self, rows: TokenLogprobs) -> None:
-        self.logprobs = rows.logprobs.cpu().numpy()
-        self.ranks = rows.ranks.cpu().numpy()
-        self.top_token_ids = rows.top_token_ids.cpu().numpy()
-        self.top_logprobs = rows.top_logprobs.cpu().numpy()
-        self.is_valid = rows.is_valid.cpu().numpy()
+    logprobs: npt.NDArray[Any]
+    ranks: npt.NDArray[Any]
+    top_token_ids: npt.NDArray[Any]
+    top_logprobs: npt.NDArray[Any]
+    is_valid: npt.NDArray[Any]
+
+
+def _fields(rows: TokenLogprobs) -> tuple[Tensor, ...]:
+    return (rows.logprobs, rows.ranks, rows.top_token_ids, rows.top_logprobs, rows.is_valid)
 
 
 def _join(

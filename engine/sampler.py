@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.batch import RequestRows, StepInputs
-from engine.device import copy_to_device
+from engine.device import copy_all_to_device, copy_to_device
 from kernels.registry import resolve
 from kernels.sampling import (
     Penalties,
@@ -36,33 +36,43 @@ class Sampler:
         self._device = device
         self._sample = resolve("sample", device)
 
-    def sample(self, logits: Tensor, inputs: StepInputs) -> SampledTokens:
-        """One token for each of the S rows of `logits` [S, V], which may be overwritten."""
-        return self._sample(logits, self._params(inputs))
+    def sample(
+        self, logits: Tensor, inputs: StepInputs, last_tokens: Tensor | None = None
+    ) -> SampledTokens:
+        """One token for each of the S rows of `logits` [S, V], which may be overwritten.
 
-    def _params(self, inputs: StepInputs) -> SamplingTensors:
+        last_tokens: [rows] int64, what was sampled last for each persistent row; needed where
+        `inputs` has pending tokens.
+        """
+        return self._sample(logits, self._params(inputs, last_tokens))
+
+    def _params(self, inputs: StepInputs, last_tokens: Tensor | None) -> SamplingTensors:
         rows = inputs.sample_rows
         output_positions = inputs.sample_positions - self._rows.num_prompt_tokens[rows]
         columns = self._rows.sampling
         bans = self._bans(rows, output_positions)
         masks = self._masks(inputs)
         biases = self._biases(rows)
-        penalties = self._penalties(inputs)
+        penalties = self._penalties(inputs, last_tokens)
         temperature = columns.temperature[rows]
         if not temperature.any():
             return SamplingTensors(bans=bans, masks=masks, biases=biases, penalties=penalties)
         noise = uniforms(columns.seed[rows], columns.choice_index[rows], output_positions)
+        arrays: dict[str, npt.NDArray[np.generic]] = {"temperature": temperature, "uniform": noise}
         min_p, top_k, top_p = columns.min_p[rows], columns.top_k[rows], columns.top_p[rows]
+        if min_p.any():
+            arrays["min_p"] = min_p
+        if top_k.any():
+            arrays["top_k"] = top_k
+        if (top_p < 1.0).any():
+            arrays["top_p"] = top_p
+        copies = copy_all_to_device(list(arrays.values()), self._device)
         return SamplingTensors(
-            temperature=self._copy(temperature),
-            uniform=self._copy(noise),
             bans=bans,
             masks=masks,
             biases=biases,
             penalties=penalties,
-            min_p=self._copy(min_p) if min_p.any() else None,
-            top_k=self._copy(top_k) if top_k.any() else None,
-            top_p=self._copy(top_p) if (top_p < 1.0).any() else None,
+            **dict(zip(arrays, copies, strict=True)),
         )
 
     def _bans(self, rows: _Int64, output_positions: _Int64) -> TokenBans | None:
@@ -100,17 +110,22 @@ class Sampler:
             values=self._copy(np.concatenate(values)),
         )
 
-    def _penalties(self, inputs: StepInputs) -> Penalties | None:
+    def _penalties(self, inputs: StepInputs, last_tokens: Tensor | None) -> Penalties | None:
         columns = self._rows.sampling
         active = np.flatnonzero(columns.has_penalty[inputs.sample_rows])
         if not len(active):
             return None
         rows = inputs.sample_rows[active]
         num_tokens = inputs.sample_positions[active]
-        history = self._rows.token_ids[rows, : int(num_tokens.max())]
+        history = self._copy(self._rows.token_ids[rows, : int(num_tokens.max())])
+        pending = np.flatnonzero(inputs.follows_pending[active])
+        if len(pending):
+            assert last_tokens is not None, "a step began before the one before it was sampled"
+            places = (self._copy(pending), self._copy(num_tokens[pending] - 1))
+            history[places] = last_tokens[self._copy(rows[pending])].int()
         return Penalties(
             rows=self._copy(active),
-            token_ids=self._copy(history),
+            token_ids=history,
             num_prompt_tokens=self._copy(
                 np.minimum(self._rows.num_prompt_tokens[rows], num_tokens)
             ),

@@ -27,7 +27,7 @@ FORBIDDEN = {
     "worker": {"arq"},
 }
 # The files that own a device and may say torch.cuda.
-DEVICE_FILES = {"engine/device.py"}
+DEVICE_FILES = {"engine/cuda_graphs.py", "engine/device.py"}
 
 
 def _files(package: str) -> list[Path]:
@@ -88,7 +88,15 @@ def test_only_device_files_name_cuda() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["jobs.redis_queue", "schemas.chat", "worker.cli", "worker.serve", "worker.control"]
+    "module",
+    [
+        "headrace",
+        "jobs.redis_queue",
+        "schemas.chat",
+        "worker.cli",
+        "worker.serve",
+        "worker.control",
+    ],
 )
 def test_no_torch_behind_a_light_import(module: str) -> None:
     code = f"import sys, {module}; sys.exit(bool({{'torch', 'transformers'}} & set(sys.modules)))"
@@ -105,6 +113,20 @@ def test_what_decides_needs_no_torch(module: str) -> None:
 
 def test_the_kernels_package_does_not_claim_to_be_the_other_one() -> None:
     assert "__version__" not in (ROOT / "kernels" / "__init__.py").read_text()
+
+
+def test_the_python_api_only_re_exports() -> None:
+    path = ROOT / "headrace.py"
+    assert {type(node) for node in ast.parse(path.read_text()).body[1:]} == {
+        ast.ImportFrom,
+        ast.Assign,
+    }
+    assert {module.partition(".")[0] for module in _imports(path)} == {"jobs", "worker"}
+
+
+def test_nothing_imports_ray() -> None:
+    for path in [*_all_files(), ROOT / "headrace.py"]:
+        assert "ray" not in {module.partition(".")[0] for module in _imports(path)}, _id(path)
 
 
 def test_no_file_outgrows_its_limit() -> None:

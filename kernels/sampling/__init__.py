@@ -38,6 +38,7 @@ from kernels.sampling.tensors import (
     TokenLogprobs,
     TokenMasks,
 )
+from kernels.triton_library import register_triton
 
 __all__ = [
     "Logprobs",
@@ -77,3 +78,7 @@ class Logprobs(Protocol):
         A row's numbers depend on that row alone, bit for bit.
         """
         ...
+
+
+register_triton("sample", "kernels.sampling.gpu")
+register_triton("logprobs", "kernels.sampling.gpu_logprobs")

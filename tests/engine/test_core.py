@@ -1,6 +1,6 @@
 import pytest
 
-from engine.errors import RequestError
+from engine.errors import DeviceLostError, RequestError
 from engine.request import FinishReason
 from tests.fakes import FakeEngine, expected_tokens, make_request
 
@@ -67,6 +67,26 @@ def test_a_transient_failure_costs_nobody_anything() -> None:
         expected_tokens(prompt, 8) for prompt in _prompts(5)
     ]
     assert engine.core.stats().num_failed_steps == 1
+
+
+@pytest.mark.parametrize("method", ["submit", "collect"])
+@pytest.mark.parametrize("max_in_flight", [1, 2])
+def test_a_lost_device_blames_no_request(method: str, max_in_flight: int) -> None:
+    """Nothing is tried again: whatever ran next would fail as well."""
+    engine = FakeEngine(max_in_flight=max_in_flight)
+    requests = [make_request(f"r{i}", prompt) for i, prompt in enumerate(_prompts(4))]
+    for request in requests:
+        engine.core.add(request)
+    engine.core.step()
+
+    def fail(_: object) -> None:
+        raise DeviceLostError("the device failed for good: an illegal memory access")
+
+    setattr(engine.executor, method, fail)
+    with pytest.raises(DeviceLostError):
+        engine.core.step()
+    assert [request.finish_reason for request in requests] == [None] * 4
+    assert engine.core.stats().num_failed_steps == 0
 
 
 def test_requests_that_can_never_run_are_refused_by_name() -> None:

@@ -7,28 +7,34 @@ from engine.step import StepPlan, StepResult
 
 
 class Runner:
-    """Answers every plan, and remembers."""
+    """Answers every plan, and remembers when it was asked for what."""
 
     def __init__(self) -> None:
-        self.plans: list[StepPlan] = []
+        self.calls: list[tuple[str, int]] = []
         self.is_closed = False
 
-    def execute(self, plan: StepPlan) -> StepResult:
-        self.plans.append(plan)
-        return StepResult(plan.step_id, {})
+    def launch(self, plan: StepPlan) -> StepPlan:
+        self.calls.append(("launch", plan.step_id))
+        return plan
+
+    def finish(self, launched: StepPlan) -> StepResult:
+        self.calls.append(("finish", launched.step_id))
+        return StepResult(launched.step_id, {})
 
     def close(self) -> None:
         self.is_closed = True
 
 
-def test_a_plan_is_computed_when_submitted_and_its_result_waits() -> None:
+def test_plans_are_launched_when_submitted_and_waited_for_when_collected() -> None:
     runner = Runner()
-    executor = InProcessExecutor(runner)  # type: ignore[arg-type]
-    plan = StepPlan(4, ())
-    handle = executor.submit(plan)
-    assert runner.plans == [plan]
-    assert executor.collect(handle) == StepResult(4, {})
-    assert executor.max_in_flight == 1
+    executor = InProcessExecutor(runner, max_in_flight=2)  # type: ignore[arg-type]
+    handles = [executor.submit(StepPlan(step_id, ())) for step_id in (4, 5)]
+    assert [executor.collect(handle).step_id for handle in handles] == [4, 5]
+    assert runner.calls == [("launch", 4), ("launch", 5), ("finish", 4), ("finish", 5)]
+
+
+def test_one_step_is_in_flight_unless_more_are_asked_for() -> None:
+    assert InProcessExecutor(Runner()).max_in_flight == 1  # type: ignore[arg-type]
 
 
 def test_shutdown_releases_the_runner() -> None:

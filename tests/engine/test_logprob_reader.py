@@ -33,7 +33,8 @@ def _read(logits: torch.Tensor, sampled: list[int]):
     kept = reader.keep(plan, inputs, logits)
     assert kept is not None
     logits[:3].zero_()  # what a sampler may do to its part
-    return reader.read(plan, inputs, kept, torch.tensor(sampled))
+    measured = reader.measure(inputs, kept, torch.tensor(sampled), num_top=2)
+    return reader.read(plan, inputs, [tensor.numpy() for tensor in measured])
 
 
 def test_scored_and_sampled_tokens_go_to_their_requests_in_order() -> None:

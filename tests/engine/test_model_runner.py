@@ -4,6 +4,8 @@ import pytest
 import torch
 from transformers import AttentionInterface
 
+from engine.device import HostCopies
+from engine.errors import DeviceLostError
 from engine.kv_cache import KVCache
 from engine.model.load import LoadedModel
 from engine.model_runner import ModelRunner
@@ -16,10 +18,10 @@ PROMPT = [9, 41, 7, 100, 63, 12, 88, 5, 5, 30]
 GREEDY = SamplingParams(temperature=0.0)
 
 
-def _runner(loaded: LoadedModel) -> ModelRunner:
+def _runner(loaded: LoadedModel, *, max_num_seqs: int = 4, is_ahead: bool = False) -> ModelRunner:
     layers = list(loaded.layers.values())
     cache = KVCache(layers, num_blocks=16, block_size=4, device=loaded.device)
-    return ModelRunner(loaded, cache, max_num_seqs=4)
+    return ModelRunner(loaded, cache, max_num_seqs=max_num_seqs, is_ahead=is_ahead)
 
 
 def _new(name: str, token_ids: list[int], params: SamplingParams = GREEDY) -> NewRequest:
@@ -120,6 +122,25 @@ def test_after_a_failed_step_the_requests_can_be_sent_again(
             runner.execute(plan)
     again = StepPlan(2, plan.rows, plan.new_requests, ("a",))
     assert runner.execute(again).token_ids["a"] == _greedy("llama", PROMPT)[-1:]
+
+
+@pytest.mark.parametrize("when", ["launch", "finish"])
+def test_an_error_of_the_device_itself_is_named(
+    when: str, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA reports a failure with whatever call comes next, that for the results at the latest."""
+    loaded = load_tiny("llama", checkpoints)
+    runner = _runner(loaded)
+
+    def break_down(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    if when == "launch":
+        monkeypatch.setattr(loaded.module.model, "forward", break_down)
+    else:
+        monkeypatch.setattr(HostCopies, "wait", break_down)
+    with pytest.raises(DeviceLostError, match="illegal memory access"):
+        runner.execute(StepPlan(1, (_row("a", 0, 10, (0, 1, 2)),), (_new("a", PROMPT),)))
 
 
 def test_a_model_that_cannot_select_logits_runs_too(

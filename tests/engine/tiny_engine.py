@@ -10,6 +10,7 @@ import torch
 from engine.block_pool import BlockPool
 from engine.config import ModelConfig, SchedulerConfig
 from engine.core import EngineCore
+from engine.cuda_graphs import Recorder
 from engine.executor import InProcessExecutor
 from engine.kv_cache import KVCache
 from engine.kv_cache_manager import KVCacheManager
@@ -26,13 +27,18 @@ CPU = torch.device("cpu")
 
 
 def load_tiny(
-    family: str, checkpoints: Path, dtype: str = "auto", *, is_replaced: bool = True
+    family: str,
+    checkpoints: Path,
+    dtype: str = "auto",
+    *,
+    is_replaced: bool = True,
+    device: torch.device = CPU,
 ) -> LoadedModel:
     """A tiny model as the engine runs it; as transformers loads it without `is_replaced`."""
     folder = save_tiny_model(family, checkpoints)
-    loaded = load_model(ModelConfig(model=family, dtype=dtype), folder, CPU)
+    loaded = load_model(ModelConfig(model=family, dtype=dtype), folder, device)
     if is_replaced:
-        replace_decoder(loaded.module, CPU)
+        replace_decoder(loaded.module, device)
     return loaded
 
 
@@ -80,9 +86,10 @@ def tiny_engine(
     max_num_seqs: int = 64,
     max_in_flight: int = 1,
     max_num_scored_tokens: int = 256,
+    recorder: Recorder | None = None,
 ) -> Iterator[TinyEngine]:
     layers = list(loaded.layers.values())
-    cache = KVCache(layers, num_blocks=num_blocks, block_size=block_size, device=CPU)
+    cache = KVCache(layers, num_blocks=num_blocks, block_size=block_size, device=loaded.device)
     pool = BlockPool(num_blocks)
     scheduler = Scheduler(
         SchedulerConfig(
@@ -93,8 +100,10 @@ def tiny_engine(
         KVCacheManager(pool, block_size),
         max_model_len=loaded.max_model_len,
     )
-    executor = InProcessExecutor(ModelRunner(loaded, cache, max_num_seqs=max_num_seqs))
-    executor.max_in_flight = max_in_flight
+    runner = ModelRunner(
+        loaded, cache, max_num_seqs=max_num_seqs, is_ahead=max_in_flight > 1, recorder=recorder
+    )
+    executor = InProcessExecutor(runner, max_in_flight=max_in_flight)
     core = EngineCore(
         scheduler,
         executor,

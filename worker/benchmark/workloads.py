@@ -7,7 +7,7 @@ short answers, and conversations that grow by turns. An "s" behind the name is o
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 __all__ = ["WORKLOADS", "Shape", "WorkItem", "custom_items", "workload_items"]
@@ -101,11 +101,17 @@ _SHAPES: dict[str, Callable[[_Words, int], list[WorkItem]]] = {
 WORKLOADS = tuple(name + size for size in ("", "s") for name in _SHAPES)
 
 
-def workload_items(name: str, vocab_size: int) -> list[WorkItem]:
-    """The requests of one of `WORKLOADS`, the same on every call."""
+def workload_items(name: str, vocab_size: int, *, times: int = 1) -> list[WorkItem]:
+    """The requests of one of `WORKLOADS`, the same on every call; with `times`, so many rounds of
+    its shape, each of other tokens and lengths.
+    """
     shape, is_small = name.removesuffix("s"), name.endswith("s")
     words = _Words(Random(f"{_SEED}/{name}"), vocab_size)
-    return _SHAPES[shape](words, 8 if is_small else 1)
+    items = _SHAPES[shape](words, 8 if is_small else 1)
+    for number in range(1, times):
+        more = _SHAPES[shape](words, 8 if is_small else 1)
+        items += [replace(item, name=f"{number}/{item.name}") for item in more]
+    return items
 
 
 def custom_items(shape: Shape, num_requests: int, vocab_size: int, seed: int) -> list[WorkItem]:

@@ -29,6 +29,13 @@ def test_small_workloads_are_an_eighth(name: str, full: int) -> None:
     assert len(workload_items(f"{name}s", VOCAB_SIZE)) == full // 8
 
 
+def test_rounds_of_a_workload_are_other_requests_of_its_shape() -> None:
+    once, often = workload_items("W2s", VOCAB_SIZE), workload_items("W2s", VOCAB_SIZE, times=3)
+    assert often[: len(once)] == once
+    assert len({item.name for item in often}) == len(often) == 3 * len(once)
+    assert len({tuple(prompt[:512]) for prompt in prompts(often)}) == 3 * 2, "groups of their own"
+
+
 def test_chat_has_short_and_long_requests() -> None:
     items = workload_items("W1", VOCAB_SIZE)
     lengths = sorted(len(prompt) for prompt in prompts(items))
