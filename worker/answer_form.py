@@ -19,7 +19,7 @@ from engine.structured_output.grammar import (
     regex_part,
 )
 from engine.structured_output.json_schema import COMPACT, FLEXIBLE, JsonStyle
-from schemas.chat import ChatCompletionRequest
+from schemas.checks import ConstraintFields
 from schemas.errors import ApiError
 from schemas.json_text import parse_json
 from schemas.response_format import JsonObjectFormat, JsonSchemaFormat, StructuredOutputs
@@ -58,7 +58,7 @@ class AnswerForm:
         return ApiError(400, f"Invalid {self.subject}: {reason}.", param=self.param, code=self.code)
 
 
-def answer_form(chat: ChatCompletionRequest) -> AnswerForm | None:
+def answer_form(chat: ConstraintFields) -> AnswerForm | None:
     """The form of a request's answer; None if it may be any text. There is only one: schemas/ has
     seen to that. Raises ApiError 400 for a schema that is no JSON.
     """
@@ -93,7 +93,7 @@ def _of_structured(wanted: StructuredOutputs) -> AnswerForm:
     )
 
 
-def _of_guided(chat: ChatCompletionRequest) -> AnswerForm | None:
+def _of_guided(chat: ConstraintFields) -> AnswerForm | None:
     """The former names of vLLM, which mean what structured_outputs means."""
     values = {
         "guided_json": chat.guided_json,

@@ -9,15 +9,18 @@ from schemas.completions import CompletionRequest
 from schemas.errors import ApiError
 from schemas.prompts import PromptItem
 from worker.job import CompletionPrompt
+from worker.sampling import ModelLimits
+from worker.truncation import truncated
 
 __all__ = ["prepare_prompt"]
 
 
 def prepare_prompt(
-    item: PromptItem, completion: CompletionRequest, tokenizer: Tokenizer, vocab_size: int
+    item: PromptItem, completion: CompletionRequest, tokenizer: Tokenizer, limits: ModelLimits
 ) -> CompletionPrompt:
     """One prompt. Text gets the tokenizer's own special tokens around it unless told otherwise;
-    token ids are taken as they are, each below `vocab_size`.
+    token ids are taken as they are, each in the vocabulary. Of a truncated one, the text is that of
+    the tokens that are left.
 
     Raises ApiError 400 for a prompt without tokens and for ids that the model does not have.
     """
@@ -32,15 +35,19 @@ def prepare_prompt(
                 param="prompt",
                 code="empty_string",
             )
-        return CompletionPrompt(item, token_ids)
+        left = truncated(token_ids, completion, limits.max_model_len)
+        if len(left) < len(token_ids):
+            item = tokenizer.decode(left, skip_special_tokens=False)
+        return CompletionPrompt(item, left)
     highest = max(item)
-    if highest >= vocab_size:
+    if highest >= limits.vocab_size:
         raise ApiError(
             400,
             f"Invalid 'prompt': token id {highest} is not in the model's vocabulary of "
-            f"{vocab_size} tokens.",
+            f"{limits.vocab_size} tokens.",
             param="prompt",
             code="invalid_value",
         )
+    item = truncated(item, completion, limits.max_model_len)
     text = tokenizer.decode(item, skip_special_tokens=False) if completion.echo else ""
     return CompletionPrompt(text, item)

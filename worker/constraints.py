@@ -1,4 +1,4 @@
-"""What a chat request demands of its answer's form, and how it is enforced.
+"""What a request demands of its answer's form, and how it is enforced.
 
 Owns: which of response_format, structured_outputs, guided_* and tool_choice decides, the words of
 their refusals, and thinking budgets. Must not know: how grammars are compiled, tokens. A forced
@@ -7,26 +7,19 @@ answer is a call or has the format.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NoReturn
 
 from engine.errors import GrammarError
 from engine.request import TokenConstraint
 from engine.structured_output.factory import ConstraintFactory, ThinkingRules
-from engine.structured_output.grammar import grammar_text
-from engine.structured_output.tool_grammar import (
-    TOOL_FORMATS,
-    CallRules,
-    ToolFormat,
-    arguments_part,
-    opens_with_token,
-    tool_format,
-    tool_grammar,
-)
+from engine.structured_output.tool_formats import ToolFormat, tool_format
+from engine.structured_output.tool_grammar import CallRules, opens_with_token, tool_grammar
 from schemas.chat import ChatCompletionRequest
+from schemas.completions import CompletionRequest
 from schemas.errors import ApiError
 from schemas.tools import NamedToolChoice
-from schemas.wording import quoted_list
 from worker.answer_form import AnswerForm, answer_form
 
 __all__ = ["Constrainer"]
@@ -53,10 +46,14 @@ class Constrainer:
         budget = self._thinking_budget(chat)
         if rules is None and form is None and budget is None:
             return None
+        is_off = chat.template_variables.get("enable_thinking") is False
+        if rules is not None:
+            rules = replace(rules, may_think=not is_off and budget != 0)
         thinking = ThinkingRules(
             budget=budget,
-            is_off=chat.template_variables.get("enable_thinking") is False,
+            is_off=is_off,
             is_continued=bool(chat.continue_final_message),
+            is_in_grammar=rules is not None and self._format_holds_reasoning,
         )
         grammar: str | None = None
         if rules is not None:
@@ -66,6 +63,33 @@ class Constrainer:
         return lambda: self.factory.build(
             grammar, prompt, thinking, ignores_ends=bool(chat.ignore_eos)
         )
+
+    def constrain_text(
+        self, completion: CompletionRequest, prompts: Sequence[Sequence[int]]
+    ) -> list[NewConstraint | None]:
+        """The same for each prompt of a text completion. Its answers begin with the form, unless
+        the prompt ends inside of reasoning.
+        """
+        form = answer_form(completion)
+        if form is None:
+            return [None] * len(prompts)
+        grammar = self._compiled_form(form)
+        thinking = ThinkingRules(is_off=True, is_raw=True)
+        return [
+            partial(
+                self.factory.build,
+                grammar,
+                prompt,
+                thinking,
+                ignores_ends=bool(completion.ignore_eos),
+            )
+            for prompt in prompts
+        ]
+
+    @property
+    def _format_holds_reasoning(self) -> bool:
+        form = tool_format(self.tool_parser or "", self.factory.tokens)
+        return form is not None and form.is_channelled
 
     def _call_rules(self, chat: ChatCompletionRequest, form: AnswerForm | None) -> CallRules | None:
         """How calls are to be enforced; None if they need not be."""
@@ -79,8 +103,10 @@ class Constrainer:
             return CallRules(must_call=True, is_parallel=is_parallel)
         is_strict = any(function.get("strict") for function in functions)
         has_form = form is not None and self.tool_parser is not None
-        # Where calls have no grammar here, all but the first are dropped from the answer instead.
-        is_limited = not is_parallel and (self.tool_parser or "") in TOOL_FORMATS
+        written = tool_format(self.tool_parser or "", self.factory.tokens)
+        # Elsewhere there is only one, or all but the first are dropped from the answer.
+        can_limit = written is not None and not (written.is_channelled or written.opens_list)
+        is_limited = not is_parallel and can_limit
         if is_strict or has_form or is_limited:
             answer = form.part(is_compact=True) if form is not None else None
             return CallRules(must_call=False, is_parallel=is_parallel, answer=answer)
@@ -95,7 +121,7 @@ class Constrainer:
             grammar = tool_grammar(written, functions, rules, self.factory.tokens)
             self.factory.compiler.matcher(grammar)
         except GrammarError as error:
-            self._blame(chat, functions, form, error)
+            self._blame(chat, functions, written, form, error)
         return grammar
 
     def _format(self, chat: ChatCompletionRequest, rules: CallRules, form_param: str) -> ToolFormat:
@@ -109,8 +135,8 @@ class Constrainer:
         if written is None:
             raise _unsupported(
                 param,
-                f"calls in the format '{self.tool_parser}' of this model cannot be enforced yet; "
-                f"those that can are {quoted_list(sorted(TOOL_FORMATS))}",
+                f"calls in the format '{self.tool_parser}' cannot be enforced with this model's "
+                "tokenizer, which lacks the tokens of that format",
             )
         if rules.answer is not None and not opens_with_token(written, self.factory.tokens):
             raise _unsupported(
@@ -124,15 +150,18 @@ class Constrainer:
         self,
         chat: ChatCompletionRequest,
         functions: Sequence[Mapping[str, Any]],
+        written: ToolFormat,
         form: AnswerForm | None,
         error: GrammarError,
     ) -> NoReturn:
         """Find out which part of a grammar of several is refused."""
         if form is not None:
             self._compiled_form(form)
+        rules = CallRules(must_call=True, is_parallel=False)
         for function in functions:
             try:
-                self.factory.compiler.matcher(grammar_text(arguments_part(function)))
+                alone = tool_grammar(written, [function], rules, self.factory.tokens)
+                self.factory.compiler.matcher(alone)
             except GrammarError as reason:
                 name = function["name"]
                 raise ApiError(

@@ -51,7 +51,8 @@ class HeldJob:
     """One delivery. `leased_s` is `time.monotonic()`, `queue_s` how long the job had waited.
 
     `prepared` or `refusal` is set once the job is translated; `is_started` when the engine may see
-    it; `loss` when the lease is over; `is_given_back` when the worker stops before its end.
+    it; `loss` when the lease is over; `is_given_back` when the worker stops before its end;
+    `is_beside` while it waits for a grammar and does not count in the window.
     """
 
     lease: Lease
@@ -64,11 +65,17 @@ class HeldJob:
     loss: LeaseLoss | None = None
     is_given_back: bool = False
     progress: bytes = b""
+    is_beside: bool = False
 
     @property
     def key(self) -> tuple[str, int, int]:
         """Names this delivery of the job."""
         return (*self.lease.key, self.lease.fence)
+
+    @property
+    def is_translated(self) -> bool:
+        """Whether it is known what becomes of the job."""
+        return self.prepared is not None or self.refusal is not None
 
     @property
     def request_ids(self) -> list[str]:

@@ -7,25 +7,38 @@ one result: the one boundary where anything may be caught. Must not know: window
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Protocol
 
 from engine.async_engine import AsyncEngine
 from engine.errors import EngineError, RequestError
 from engine.request import FinishReason, Request
-from jobs.queue import LeaseLoss, Outcome
+from jobs.bodies import Bodies
+from jobs.queue import CommitReply, LeaseLoss, Outcome
 from schemas.errors import ApiError
 from schemas.result import ResultRow
-from worker.committer import Committer
 from worker.handover import encode_progress
 from worker.job import HeldJob
 from worker.live import LiveAnswer, Publish, follow_job
 from worker.metrics import WorkerMetrics
 from worker.translate import Translator, internal_error
 
-__all__ = ["JobRunner"]
+__all__ = ["JobRunner", "Recorder"]
 
 _log = logging.getLogger(__name__)
 
 _LOSS_OUTCOMES = {LeaseLoss.CANCELLED: Outcome.CANCELLED, LeaseLoss.EXPIRED: Outcome.EXPIRED}
+
+
+class Recorder(Protocol):
+    """Where the ends of jobs are told (worker.committer, worker.local_jobs)."""
+
+    async def commit(self, job: HeldJob, outcome: Outcome, payload: bytes) -> CommitReply:
+        """The end of a job; `payload` is an encoded ResultRow, empty for cancelled and expired."""
+        ...
+
+    async def fail(self, job: HeldJob, row: ResultRow) -> CommitReply:
+        """The worker failed on this job: it runs again later, or `row` is its end."""
+        ...
 
 
 class JobRunner:
@@ -35,15 +48,18 @@ class JobRunner:
         self,
         engine: AsyncEngine,
         translator: Translator,
-        committer: Committer,
+        committer: Recorder,
         metrics: WorkerMetrics,
         publish: Publish | None = None,
+        *,
+        bodies: Bodies | None = None,
     ) -> None:
         self._engine = engine
         self._translator = translator
         self._committer = committer
         self._metrics = metrics
         self._publish = publish
+        self._bodies = bodies
 
     @property
     def is_engine_dead(self) -> bool:
@@ -131,6 +147,12 @@ class JobRunner:
         else:
             outcome = Outcome.OK if row.status_code == 200 else Outcome.ERR
             await self._committer.commit(job, outcome, row.encode())
+            await self._forget(job)
+
+    async def _forget(self, job: HeldJob) -> None:
+        """The job has its row, whoever wrote it."""
+        if self._bodies is not None:
+            await self._bodies.forget(job.lease.body)
 
     async def _record_loss(self, job: HeldJob, loss: LeaseLoss) -> None:
         """The lease is over: a cancelled or expired job gets that row, any other is dropped."""
@@ -138,3 +160,4 @@ class JobRunner:
         outcome = _LOSS_OUTCOMES.get(loss)
         if outcome is not None:
             await self._committer.commit(job, outcome, b"")
+            await self._forget(job)

@@ -16,12 +16,14 @@ from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
+from engine.structured_output.patience import Patience
 from jobs.errors import JobsError
 from jobs.online.names import is_online
 from jobs.queue import Lease, LeaseLoss, LostLease
 from jobs.redis_queue import RedisQueue
 from worker.committer import Committer
 from worker.credit import Ask, CreditWindow
+from worker.grammar_lanes import GrammarLanes
 from worker.job import HeldJob
 from worker.job_runner import JobRunner
 from worker.leases import LeaseKeeper
@@ -91,6 +93,12 @@ class WorkerLoop:
         self._num_alone = 0
         self._wake = asyncio.Event()
         self._translators = ThreadPoolExecutor(1, "headrace-translate")
+        translate = parts.translator.prepare
+        self._lanes = GrammarLanes(
+            quick=lambda job: translate([job], Patience.QUICK),
+            full=lambda job: translate([job], Patience.FULL),
+        )
+        self._num_beside = 0
         self._is_draining = False
 
     def lose(self, lost: Sequence[LostLease]) -> None:
@@ -120,6 +128,7 @@ class WorkerLoop:
                     task.cancel()
         finally:
             self._translators.shutdown(wait=False, cancel_futures=True)
+            self._lanes.close()
             await self._farewell()
 
     async def _take_until(self, stopped: asyncio.Task[None], jobs: asyncio.TaskGroup) -> None:
@@ -222,9 +231,39 @@ class WorkerLoop:
                 if job.lease.batch_id == batch_id:
                     job.tenant = tenant
         ordered: list[HeldJob] = await asyncio.get_running_loop().run_in_executor(
-            self._translators, self._parts.translator.prepare, fresh
+            self._translators, self._parts.translator.prepare, fresh, Patience.CACHED
         )
-        for job in ordered:
+        self._let_in([job for job in ordered if job.is_translated])
+        async with asyncio.TaskGroup() as compiling:
+            for job in ordered:
+                if not job.is_translated:
+                    compiling.create_task(self._compile(job))
+
+    async def _compile(self, job: HeldJob) -> None:
+        """Translate a job whose grammar is new. Some of them wait beside the window, so that rows
+        which need no compiler come in meanwhile.
+        """
+        if self._held.get(job.key) is not job:
+            return
+        if self._num_beside < self._window.max_jobs:
+            job.is_beside = True
+            self._num_beside += 1
+            self._window.drop(job.lease.cost_tokens)
+            self._wake.set()
+        await self._lanes.translate(job)
+        if job.is_beside and self._held.get(job.key) is job:
+            self._step_in(job)
+            self._window.hold(job.lease.cost_tokens)
+        if job.is_translated:
+            self._let_in([job])
+
+    def _step_in(self, job: HeldJob) -> None:
+        job.is_beside = False
+        self._num_beside -= 1
+
+    def _let_in(self, translated: Sequence[HeldJob]) -> None:
+        """Queue jobs for the engine, those that somebody waits for in front."""
+        for job in translated:
             if self._held.get(job.key) is job:
                 if is_online(job.lease.batch_id):
                     self._ready.appendleft(job)
@@ -271,6 +310,7 @@ class WorkerLoop:
     async def _drain(self, shutdown: Shutdown) -> None:
         """Give back what has not started, let the rest finish until the deadline, give it back."""
         self._is_draining = True
+        self._lanes.close()
         self._ready.clear()
         await self._give_back([job for job in self._held.values() if not job.is_started])
         deadline_s = monotonic() + self._settings.drain_s
@@ -318,7 +358,10 @@ class WorkerLoop:
         if self._held.get(job.key) is not job:
             return  # given back already while it was ending
         del self._held[job.key]
-        self._window.drop(job.lease.cost_tokens)
+        if job.is_beside:
+            self._step_in(job)
+        else:
+            self._window.drop(job.lease.cost_tokens)
         self._keeper.drop(job)
         self._num_alone -= job.lease.is_last_attempt
         self._parts.metrics.jobs_in_flight.set(len(self._held))

@@ -15,7 +15,7 @@ from engine.request import SamplingParams, StopRules
 from schemas.errors import ApiError
 from schemas.sampling_fields import SamplingFields
 
-__all__ = ["ModelLimits", "SamplingPlan", "plan_sampling", "resolve_seed"]
+__all__ = ["ModelLimits", "SamplingPlan", "check_token_ids", "plan_sampling", "resolve_seed"]
 
 _SEED_MASK = 2**64 - 1
 _LEAST_REPETITION_PENALTY = 2.0**-20
@@ -54,7 +54,7 @@ def plan_sampling(
     """
     max_tokens = _max_tokens(chat, limits, num_prompt_tokens, param)
     stop_ids = frozenset(chat.stop_token_ids or ())
-    _check_token_ids("stop_token_ids", stop_ids, limits.vocab_size)
+    check_token_ids("stop_token_ids", stop_ids, limits.vocab_size)
     ignore_eos = bool(chat.ignore_eos)
     min_tokens = min(chat.min_tokens or 0, max_tokens)
     ends = stop_ids if ignore_eos else stop_ids | limits.eos_token_ids
@@ -131,11 +131,12 @@ def _max_tokens(
 
 def _logit_bias(chat: SamplingFields, vocab_size: int) -> tuple[tuple[int, float], ...]:
     bias = chat.bias_by_token_id
-    _check_token_ids("logit_bias", bias, vocab_size)
+    check_token_ids("logit_bias", bias, vocab_size)
     return tuple(sorted(bias.items()))
 
 
-def _check_token_ids(param: str, token_ids: Iterable[int], vocab_size: int) -> None:
+def check_token_ids(param: str, token_ids: Iterable[int], vocab_size: int) -> None:
+    """Raises ApiError 400 for the first token id that the model does not have."""
     for token_id in token_ids:
         if token_id >= vocab_size:
             raise ApiError(

@@ -18,12 +18,14 @@ from engine.parsers.contract import (
 from engine.parsers.output import Output, OutputReader
 from engine.parsers.reasoning.tags import TagReasoning
 from engine.parsers.response_template import ResponseTemplateParser
+from engine.parsers.tools.harmony import HarmonyParser
 from engine.tokenizer import Tokenizer
 
-__all__ = ["AnswerForm", "AnswerParser", "ParsedAnswer"]
+__all__ = ["AnswerForm", "AnswerParser", "ParsedAnswer", "callable_tools"]
 
 _TAIL_TOKENS = 64  # where a template writes the beginning of an answer
 _CONTINUED_TOKENS = 4096
+_NO_TOOLS: Sequence[Mapping[str, Any]] = ({},)  # none of which has a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,11 @@ class AnswerParser:
         parser = self.tool_parser
         if parser is None or (form.tools is None and not parser.syntax.wraps_answers):
             return ParsedTools(text)
-        parsed = parser.parse(text, form.tools or ())
-        return _without_strangers(parsed, text, form.tools or ())
+        tools = callable_tools(form)
+        if isinstance(parser, HarmonyParser):
+            return parser.parse_known(text, tools)
+        parsed = parser.parse(text, tools)
+        return _without_strangers(parsed, text, tools)
 
     def reader(self, form: AnswerForm) -> OutputReader:
         """What turns the tokens of such an output into text."""
@@ -159,6 +164,11 @@ class AnswerParser:
         if self.reasoning_parser is None:
             return SplitReasoning(None, text)
         return self.reasoning_parser.split(text, is_open=self.reasoning_is_open(form))
+
+
+def callable_tools(form: AnswerForm) -> Sequence[Mapping[str, Any]]:
+    """The tools for a parser: where there are none, there is one that nobody can call."""
+    return form.tools or _NO_TOOLS
 
 
 def _merge(split: SplitReasoning, parsed: ParsedTools) -> ParsedAnswer:

@@ -102,8 +102,8 @@ def read_json_at(text: str, start: int) -> tuple[Any, int]:
 def argument_schema(
     tools: Sequence[Mapping[str, Any]], function: str, argument: str
 ) -> Mapping[str, Any] | None:
-    """The schema of one argument, local references resolved; None if the tool is not there or
-    does not declare the argument.
+    """The schema of one argument, local references resolved, also of one that is not declared if
+    those have a schema; None if there is none.
     """
     for tool in tools:
         if tool.get("name") != function:
@@ -112,9 +112,10 @@ def argument_schema(
         if not isinstance(parameters, Mapping):
             return None
         properties = parameters.get("properties")
-        if not isinstance(properties, Mapping) or argument not in properties:
-            return None
-        return _resolved(properties[argument], parameters)
+        if isinstance(properties, Mapping) and argument in properties:
+            return _resolved(properties[argument], parameters)
+        others = parameters.get("additionalProperties")
+        return _resolved(others, parameters) if isinstance(others, Mapping) else None
     return None
 
 

@@ -8,11 +8,20 @@ The names JSON has for its constants (true, null) count as well: models mix the 
 """
 
 import ast
+import keyword
 import math
 import re
 from typing import Any
 
-__all__ = ["LITERAL_ERRORS", "MAX_DEPTH", "MAX_LENGTH", "STRING", "literal_value", "parse_source"]
+__all__ = [
+    "LITERAL_ERRORS",
+    "MAX_DEPTH",
+    "MAX_LENGTH",
+    "STRING",
+    "argument_name",
+    "literal_value",
+    "parse_source",
+]
 
 LITERAL_ERRORS = (ValueError, SyntaxError, RecursionError, MemoryError)
 """What the functions here raise: no Python, no literal, too long or too deep."""
@@ -41,16 +50,35 @@ _PREFIXED = re.compile(
 _UNWRITABLE = re.compile(
     r"\\(?P<joint>\r\n|[\r\n])|\\(?P<odd>[^\\'\"abfnrtvxuUN0-7])|[\n\r\x00]", re.DOTALL
 )
+# Outside of strings: an argument that is called like a word of Python, and a padded number.
+_UNPARSABLE = re.compile(
+    rf"(?P<string>{STRING.pattern})"
+    rf"|(?<![\w.])(?P<word>{'|'.join(keyword.kwlist)})(?=\s*=(?!=))"
+    r"|(?<![\w.])0[0_]*(?P<number>[1-9][0-9_]*)(?![\w.])",
+    re.DOTALL,
+)
+_WORD_END = "__word"
 _RAW = {"\n": "\\n", "\r": "\\r", "\x00": "\\x00"}
 
 
 def parse_source(source: str) -> ast.expr:
-    """The syntax tree of one expression. Line breaks inside strings and backslashes in front of
-    any character are taken. Raises one of LITERAL_ERRORS.
+    """The syntax tree of one expression. Line breaks inside strings, backslashes in front of any
+    character, whole numbers with zeros in front and arguments called like a word of Python (see
+    `argument_name`) are taken. Raises one of LITERAL_ERRORS.
     """
     if len(source) > MAX_LENGTH:
         raise ValueError(f"longer than {MAX_LENGTH} characters")
-    return ast.parse(_PREFIXED.sub(_writable, source.strip()), mode="eval").body
+    text = _PREFIXED.sub(_writable, source.strip())
+    try:
+        return ast.parse(text, mode="eval").body
+    except SyntaxError:
+        return ast.parse(_UNPARSABLE.sub(_parsable, text), mode="eval").body
+
+
+def argument_name(name: str) -> str:
+    """The name that an argument of a parsed call has in its source."""
+    bare = name.removesuffix(_WORD_END)
+    return bare if keyword.iskeyword(bare) else name
 
 
 def literal_value(node: ast.expr, depth: int = MAX_DEPTH) -> Any:
@@ -74,6 +102,12 @@ def literal_value(node: ast.expr, depth: int = MAX_DEPTH) -> Any:
         case ast.JoinedStr(values=parts):
             return "".join(_text_part(part) for part in parts)
     raise ValueError(f"{type(node).__name__} is no literal")
+
+
+def _parsable(match: re.Match[str]) -> str:
+    if match["word"] is not None:
+        return match["word"] + _WORD_END
+    return match["number"] if match["number"] is not None else match[0]
 
 
 def _writable(match: re.Match[str]) -> str:

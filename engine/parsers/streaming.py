@@ -11,8 +11,9 @@ beginning of a call. A call goes out whole, once it is complete.
 
 from dataclasses import dataclass, field
 
-from engine.parsers.answer import AnswerForm, AnswerParser, ParsedAnswer
+from engine.parsers.answer import AnswerForm, AnswerParser, ParsedAnswer, callable_tools
 from engine.parsers.contract import ToolCall
+from engine.parsers.harmony_stream import HarmonyProgress
 from engine.parsers.reasoning.harmony import HarmonyReasoning
 from engine.parsers.reasoning.tags import TagReasoning, first_of
 
@@ -49,9 +50,14 @@ class AnswerStream:
     _rest: int | None = None  # where the content begins, once that is known
     _call: int | None = None  # where the first call may begin
     _finished: ParsedAnswer | None = field(default=None)
+    _channels: HarmonyProgress | None = None
 
     def __post_init__(self) -> None:
         self._is_open = self.parser.reasoning_is_open(self.form)
+        reasoning = self.parser.reasoning_parser
+        if isinstance(reasoning, HarmonyReasoning) and self.parser.wraps_answers:
+            tools = callable_tools(self.form)
+            self._channels = HarmonyProgress(reasoning, tools, self._is_open)
 
     @property
     def answer(self) -> ParsedAnswer:
@@ -64,6 +70,12 @@ class AnswerStream:
         self._text += text
         if not text or self.parser.template_parser is not None:
             return AnswerDelta()
+        if self._channels is not None:
+            marks = self._channels.parser.markers
+            new = self._channels.advance(
+                self._text[: len(self._text) - _partial(self._text, marks)]
+            )
+            return self._sent(new.reasoning, new.content, ())
         reasoning = self._certain_reasoning()
         content = ""
         calls: tuple[ToolCall, ...] = ()

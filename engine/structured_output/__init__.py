@@ -4,10 +4,19 @@
     keywords.py       where schemas stand in a schema
     free_values.py    an end for numbers and for what a schema leaves free
     grammar.py        texts of grammars: JSON, regex, choice, Lark or GBNF
+    tool_formats.py   how each family writes calls
     tool_grammar.py   the grammar of tool calls in a family's format
+    harmony_grammar.py  the same where all messages are wrapped
+    call_arguments.py the arguments of a function in it
+    argument_values.py  which texts stand for the values of one argument
+    patterns.py       patterns of schemas
+    plain_text.py     texts without quotes, as regular expressions
+    excluded_words.py words that must not stand in a value
+    lark_text.py      fixed texts and terminals of a grammar
     compiler.py       from such a text to a matcher, under limits, with a cache
     trial.py          the process in which a grammar is tried first
     limits.py         what one grammar may cost
+    patience.py       how long a caller waits for one
     thinking.py       where reasoning ends, and how it is made to
     constraint.py     what a request carries: its matcher, advanced token by token
     factory.py        from a grammar and a budget to a constraint

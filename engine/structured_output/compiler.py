@@ -13,13 +13,14 @@ import threading
 import weakref
 from collections import OrderedDict
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 import xxhash
 from llguidance import LLMatcher, LLTokenizer
 
-from engine.errors import GrammarError
+from engine.errors import GrammarError, GrammarPendingError
 from engine.structured_output.limits import DEFAULT_LIMITS, GrammarLimits, parser_limits
+from engine.structured_output.patience import Patience, current_patience
 from engine.structured_output.trial import read_message, write_message
 from engine.tokenizer import Tokenizer
 
@@ -29,14 +30,16 @@ _MIN_GRAMMAR_BYTES = 64 * 2**10  # what the matcher of the smallest grammar take
 _MAX_REFUSALS = 4096
 _NO_TEXT = "\U000f0040"  # for private use: in no text of a grammar
 _MAX_ERROR_CHARS = 300
+_PENDING = "it is not compiled yet"
 _PROGRAM = (
     "import sys; sys.path[:] = {path!r}; from engine.structured_output.trial import main; main()"
 )
 
 
 class GrammarCompiler:
-    """Compiles for one tokenizer. Thread safe. The process for trials starts with the first grammar
-    and ends with this object.
+    """Compiles for one tokenizer. Thread safe: of each patience one caller compiles at a time, and
+    what is known is there for everybody meanwhile. The processes for trials start with the first
+    grammar and end with this object.
 
     `vocab_size` is the width of the model's logits, `eos_token_ids` what ends its answers.
     """
@@ -56,7 +59,8 @@ class GrammarCompiler:
         self._lock = threading.Lock()
         self._library_tokenizer: LLTokenizer | None = None
         self._spec = ""
-        self._trials: _TrialProcess | None = None
+        self._trials: dict[Patience, _TrialProcess] = {}
+        self._turns = {kind: threading.Lock() for kind in (Patience.QUICK, Patience.FULL)}
         self._matchers: OrderedDict[str, tuple[LLMatcher, int]] = OrderedDict()
         self._refusals: OrderedDict[str, str] = OrderedDict()
         self._num_cached_bytes = 0
@@ -69,62 +73,86 @@ class GrammarCompiler:
     def matcher(self, grammar: str) -> LLMatcher:
         """A matcher at the beginning of the grammar, one's own.
 
-        Raises GrammarError if the grammar is malformed, cannot be enforced or is too expensive.
+        Raises GrammarError if the grammar is malformed, cannot be enforced or is too expensive, and
+        GrammarPendingError if nobody knows yet and that takes longer than `current_patience`.
         """
         if len(grammar) > self._limits.max_text_chars:
             raise GrammarError(f"its text is longer than {self._limits.max_text_chars} characters")
         key = xxhash.xxh3_128_hexdigest(grammar.encode("utf-8", "surrogatepass"))
-        with self._lock:
-            if key in self._refusals:
-                raise GrammarError(self._refusals[key])
-            if key not in self._matchers:
-                self._compile(key, grammar)
-            self._matchers.move_to_end(key)
-            return self._matchers[key][0].deep_copy()
+        if (found := self._known(key)) is not None:
+            return found
+        patience = current_patience()
+        if patience is Patience.CACHED:
+            raise GrammarPendingError(_PENDING)
+        with self._turns[patience]:
+            if (found := self._known(key)) is not None:
+                return found
+            return self._compile(key, grammar, patience)
 
     def is_control_token(self, token_id: int) -> bool:
         """Whether only its id stands for the token: no text in a grammar matches it."""
         with self._lock:
             return self._load().is_special_token(token_id)
 
-    def _compile(self, key: str, grammar: str) -> None:
-        tokenizer = self._load()
-        verdict = self._try(grammar)
+    def _known(self, key: str) -> LLMatcher | None:
+        """A matcher that is compiled already. Raises GrammarError for one that was refused."""
+        with self._lock:
+            if key in self._refusals:
+                raise GrammarError(self._refusals[key])
+            if key not in self._matchers:
+                return None
+            self._matchers.move_to_end(key)
+            return self._matchers[key][0].deep_copy()
+
+    def _compile(self, key: str, grammar: str, patience: Patience) -> LLMatcher:
+        with self._lock:
+            tokenizer = self._load()
+        verdict = self._try(grammar, patience)
+        if verdict.get("is_pending"):
+            raise GrammarPendingError(_PENDING)
         if "error" in verdict:
             self._refuse(key, str(verdict["error"]))
         matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=parser_limits())
         if matcher.is_error():  # the trial would have said so
             self._refuse(key, matcher.get_error())
-        num_bytes = max(_MIN_GRAMMAR_BYTES, int(verdict["num_bytes"]))
-        self._matchers[key] = matcher, num_bytes
-        self._num_cached_bytes += num_bytes
-        while self._num_cached_bytes > self._limits.cache_bytes and len(self._matchers) > 1:
-            _, (_, freed) = self._matchers.popitem(last=False)
-            self._num_cached_bytes -= freed
+        self._keep(key, matcher, max(_MIN_GRAMMAR_BYTES, int(verdict["num_bytes"])))
+        return matcher.deep_copy()
 
-    def _refuse(self, key: str, message: str) -> None:
+    def _keep(self, key: str, matcher: LLMatcher, num_bytes: int) -> None:
+        with self._lock:
+            if key in self._matchers:  # somebody with another patience was faster
+                return
+            self._matchers[key] = matcher, num_bytes
+            self._num_cached_bytes += num_bytes
+            while self._num_cached_bytes > self._limits.cache_bytes and len(self._matchers) > 1:
+                _, (_, freed) = self._matchers.popitem(last=False)
+                self._num_cached_bytes -= freed
+
+    def _refuse(self, key: str, message: str) -> NoReturn:
         reason = _first_lines(message)
-        self._refusals[key] = reason
-        if len(self._refusals) > _MAX_REFUSALS:
-            self._refusals.popitem(last=False)
+        with self._lock:
+            self._refusals[key] = reason
+            if len(self._refusals) > _MAX_REFUSALS:
+                self._refusals.popitem(last=False)
         raise GrammarError(reason)
 
-    def _try(self, grammar: str) -> dict[str, Any]:
-        """The trial's verdict. A process that is gone is replaced once: it may have been killed."""
+    def _try(self, grammar: str, patience: Patience) -> dict[str, Any]:
+        """The trial's verdict. A process that is gone is replaced once: it may have been killed.
+        Each patience has a process of its own.
+        """
         for _ in range(2):
-            if self._trials is None:
+            if patience not in self._trials:
                 setup = {
                     "tokenizer": self._spec,
                     "num_tokens": self.num_tokens,
                     "eos_token_ids": self._eos_token_ids,
                     "limits": asdict(self._limits),
                 }
-                self._trials = _TrialProcess(setup)
-            verdict = self._trials.ask(grammar)
+                self._trials[patience] = _TrialProcess(setup)
+            verdict = self._trials[patience].ask(grammar, is_quick=patience is Patience.QUICK)
             if verdict is not None:
                 return verdict
-            self._trials.close()
-            self._trials = None
+            self._trials.pop(patience).close()
         return {"error": "the process that tries grammars ended; is there too little memory?"}
 
     def _load(self) -> LLTokenizer:
@@ -154,10 +182,10 @@ class _TrialProcess:
         self.close = weakref.finalize(self, _end, self._process)
         self._send(setup)
 
-    def ask(self, grammar: str) -> dict[str, Any] | None:
+    def ask(self, grammar: str, *, is_quick: bool) -> dict[str, Any] | None:
         """The verdict; None if the process is gone."""
         assert self._process.stdout is not None
-        if not self._send({"grammar": grammar}):
+        if not self._send({"grammar": grammar, "is_quick": is_quick}):
             return None
         return read_message(self._process.stdout)
 

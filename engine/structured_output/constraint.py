@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from llguidance import LLMatcher
 
-from engine.structured_output.thinking import ThinkingState
+from engine.structured_output.thinking import AnalysisBudget, ThinkingState
 
 __all__ = ["OutputConstraint"]
 
@@ -24,7 +24,7 @@ class OutputConstraint:
 
     `num_tokens` is the size of the vocabulary. `end_ids` end an answer; while a grammar waits for
     the reasoning to end, they are banned. With `ignores_ends` they are banned always, and only a
-    complete grammar ends the request.
+    complete grammar ends the request. `budget` is for reasoning that is a part of the grammar.
     """
 
     def __init__(
@@ -35,12 +35,14 @@ class OutputConstraint:
         num_tokens: int,
         end_ids: Collection[int] = (),
         ignores_ends: bool = False,
+        budget: AnalysisBudget | None = None,
     ) -> None:
         self.num_words = -(-num_tokens // 32)
         self._matcher = matcher
         self._thinking = thinking
         self._end_ids = tuple(end_ids)
         self._ignores_ends = ignores_ends
+        self._budget = budget
         self.error: str | None = None
 
     def append(self, token_id: int) -> bool:
@@ -55,6 +57,8 @@ class OutputConstraint:
         if not self._matcher.consume_token(token_id):
             self.error = f"The grammar failed at an output token: {self._reason()}"
             return False
+        if self._budget is not None:
+            self._budget.append(token_id)
         return self._matcher.is_stopped()
 
     def fill(self, row: npt.NDArray[np.int32], banned: Collection[int]) -> bool:
@@ -75,6 +79,10 @@ class OutputConstraint:
             return False
         if self._thinking is not None and self._thinking.opening_id is not None:
             _allow(row, self._thinking.opening_id)
+        forced_id = self._budget.forced_id if self._budget is not None else None
+        if forced_id is not None and _allows(row, forced_id):  # not inside of a character
+            row[:] = 0
+            _allow(row, forced_id)
         _ban(row, banned)
         if self._ignores_ends:
             _ban(row, self._end_ids)
@@ -99,6 +107,10 @@ class OutputConstraint:
         assert self._matcher is not None
         text = self._matcher.get_error() or self._matcher.stop_reason()
         return text.partition("\n")[0]
+
+
+def _allows(row: npt.NDArray[np.int32], token_id: int) -> bool:
+    return bool(row.view(np.uint32)[token_id >> 5] & np.uint32(1 << (token_id & 31)))
 
 
 def _allow(row: npt.NDArray[np.int32], token_id: int) -> None:

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from engine.structured_output.compiler import GrammarCompiler
 from engine.structured_output.constraint import OutputConstraint
 from engine.structured_output.limits import DEFAULT_LIMITS, GrammarLimits
-from engine.structured_output.thinking import ThinkingState, find_thinking_markers
+from engine.structured_output.thinking import (
+    AnalysisBudget,
+    ThinkingState,
+    find_thinking_markers,
+)
 from engine.tokenizer import Tokenizer
 
 __all__ = ["ConstraintFactory", "ThinkingRules"]
@@ -20,12 +24,15 @@ __all__ = ["ConstraintFactory", "ThinkingRules"]
 class ThinkingRules:
     """What is known about an answer's reasoning. `budget`: how many tokens it may have; None: any
     number. `is_off`: the request asked for an answer without. `is_continued`: the prompt's last
-    message is the beginning of the answer.
+    message is the beginning of the answer. `is_in_grammar`: the grammar holds the reasoning too.
+    `is_raw`: the prompt is a text without messages, so no channel is open.
     """
 
     budget: int | None = None
     is_off: bool = False
     is_continued: bool = False
+    is_in_grammar: bool = False
+    is_raw: bool = False
 
 
 class ConstraintFactory:
@@ -65,8 +72,11 @@ class ConstraintFactory:
         ignores_ends: bool = False,
     ) -> OutputConstraint:
         """A constraint for one answer to `prompt`. Raises GrammarError for a bad grammar."""
-        state = None
-        if self._markers is not None:
+        state = budget = None
+        if thinking.is_in_grammar:
+            if thinking.budget:
+                budget = AnalysisBudget(self._tokenizer, thinking.budget)
+        elif self._markers is not None and not (thinking.is_raw and self._markers.start_id is None):
             state = ThinkingState(
                 self._markers,
                 prompt,
@@ -80,4 +90,5 @@ class ConstraintFactory:
             num_tokens=self.compiler.num_tokens,
             end_ids=self._eos_token_ids,
             ignores_ends=ignores_ends,
+            budget=budget,
         )

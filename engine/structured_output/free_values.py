@@ -9,7 +9,7 @@ schema has bounds of its own, and have no exponent.
 from collections.abc import Iterator
 from typing import Any
 
-from engine.structured_output.keywords import reference_text, subschemas
+from engine.structured_output.keywords import ANNOTATIONS, reference_text, subschemas
 
 __all__ = ["bound_dates", "bound_numbers", "fill_free_values"]
 
@@ -18,16 +18,9 @@ _LOWER = ("minimum", "exclusiveMinimum")
 _UPPER = ("maximum", "exclusiveMaximum")
 _NAME = "headrace-any-value"
 _KINDS = ("null", "boolean", "number", "string", "array", "object")
-# Keywords beside which a schema still takes any value.
-_ANNOTATIONS = frozenset(
-    (
-        *("$comment", "default", "deprecated", "description", "example", "examples", "nullable"),
-        *("readOnly", "title", "writeOnly"),
-    )
-)
 # Keywords that merge other schemas into the one they stand in, unless nothing else does.
 _MERGING = ("$ref", "anyOf", "oneOf")
-_BESIDE = _ANNOTATIONS | {"$defs", "$schema", "definitions", "discriminator", "x-guidance"}
+_BESIDE = ANNOTATIONS | {"$defs", "$schema", "definitions", "discriminator", "x-guidance"}
 # JSON Schema's dates, as grammars have them, know a year 0 and a 29th of February in all years.
 _YEAR = r"(?:000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3})"
 _FOURTH = r"(?:0[48]|[2468][048]|[13579][26])"
@@ -60,11 +53,11 @@ def bound_dates(schema: dict[str, Any]) -> None:
         schema["pattern"] = _DATE
 
 
-def fill_free_values(schema: dict[str, Any]) -> None:
+def fill_free_values(schema: dict[str, Any], *, text_pattern: str | None = None) -> None:
     """Put a definition of any value where the root schema, or one in it, takes any value.
 
     Schemas that are merged with others stay as they are: the library cannot merge the definition
-    with itself.
+    with itself. `text_pattern`: the pattern of all strings and names in such values.
     """
     place = "definitions" if "definitions" in schema and "$defs" not in schema else "$defs"
     merged = frozenset(_merged_definitions(schema))
@@ -73,7 +66,7 @@ def fill_free_values(schema: dict[str, Any]) -> None:
     filler = _Filler(f"#/{place}/{_NAME}", merged)
     filler.fill(schema, "#")
     if filler.is_used:
-        schema[place] = {**schema.get(place, {}), _NAME: filler.any_value()}
+        schema[place] = {**schema.get(place, {}), _NAME: filler.any_value(text_pattern)}
 
 
 class _Filler:
@@ -84,14 +77,21 @@ class _Filler:
         self._reference = reference
         self._merged = merged
 
-    def any_value(self) -> dict[str, Any]:
+    def any_value(self, text_pattern: str | None) -> dict[str, Any]:
         """The definition."""
-        return {
+        value = {
             "type": list(_KINDS),
             "minimum": -_BOUND,
             "maximum": _BOUND,
             "items": self._any(),
-            "additionalProperties": self._any(),
+        }
+        if text_pattern is None:
+            return {**value, "additionalProperties": self._any()}
+        return {
+            **value,
+            "pattern": text_pattern,
+            "patternProperties": {text_pattern: self._any()},
+            "additionalProperties": False,
         }
 
     def fill(self, schema: dict[str, Any], pointer: str) -> None:
@@ -103,7 +103,7 @@ class _Filler:
                     self.fill(item, name)
             return
         for container, key, item in list(subschemas(schema)):
-            if item is True or (isinstance(item, dict) and item.keys() <= _ANNOTATIONS):
+            if item is True or (isinstance(item, dict) and item.keys() <= ANNOTATIONS):
                 container[key] = self._any()
             elif isinstance(item, dict):
                 self.fill(item, _pointer(schema, container, key))
@@ -113,7 +113,7 @@ class _Filler:
             schema["additionalProperties"] = self._any()
         if "array" in kinds and not schema.keys() & {"items", "const", "enum"}:
             schema["items"] = self._any()
-        if pointer == "#" and schema.keys() - {"x-guidance"} <= _ANNOTATIONS:
+        if pointer == "#" and schema.keys() - {"x-guidance"} <= ANNOTATIONS:
             schema |= self._any()
 
     def _any(self) -> dict[str, Any]:

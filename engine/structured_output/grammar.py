@@ -18,6 +18,7 @@ __all__ = [
     "GrammarPart",
     "choice_part",
     "grammar_part",
+    "grammar_problem",
     "grammar_text",
     "json_part",
     "quoted",
@@ -63,6 +64,13 @@ def grammar_part(text: str) -> GrammarPart:
 def grammar_text(*parts: GrammarPart) -> str:
     """The text of the grammar that starts at the first part; the others are named `@name` in it."""
     return json.dumps({"grammars": parts}, separators=(",", ":"))
+
+
+def grammar_problem(text: str) -> str | None:
+    """What the library finds wrong with the text of a grammar, which it can say without knowing
+    the tokens; None if nothing.
+    """
+    return str(LLMatcher.validate_grammar(text, None)) or None
 
 
 def quoted(text: str) -> str:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import GrammarError
+from engine.structured_output.excluded_words import exclude_words, pattern_without
 from engine.structured_output.free_values import bound_dates, bound_numbers, fill_free_values
-from engine.structured_output.keywords import LISTS, MAPS, ONE, reference_text
+from engine.structured_output.keywords import FORMATS, LISTS, MAPS, ONE, reference_text
+from engine.structured_output.patterns import ascii_classes
 
 __all__ = ["COMPACT", "FLEXIBLE", "JsonStyle", "prepare_schema"]
 
@@ -23,14 +25,6 @@ _MAX_REFERENCES = 200  # in a row; the library follows them recursively
 # Without \u escapes: a name that is spelled with them would slip past `properties`.
 _ESCAPES = 'nrbtf\\"'
 
-# The formats that JSON Schema defines. Any other is an annotation, and is left out.
-_FORMATS = frozenset(
-    (
-        *("date", "date-time", "duration", "email", "hostname", "idn-email", "idn-hostname"),
-        *("ipv4", "ipv6", "iri", "iri-reference", "json-pointer", "regex"),
-        *("relative-json-pointer", "time", "uri", "uri-reference", "uri-template", "uuid"),
-    )
-)
 # Keywords of some draft that the library takes for annotations where the draft is another.
 _LEGACY = ("$recursiveRef", "$dynamicRef", "dependencies", "extends", "disallow", "divisibleBy")
 
@@ -39,13 +33,14 @@ _LEGACY = ("$recursiveRef", "$dynamicRef", "dependencies", "extends", "disallow"
 class JsonStyle:
     """How JSON is written. `white_space` is a regex for what may stand between its parts, None for
     nothing; the separators are regexes too. `closes_objects`: objects whose schema lists properties
-    and does not say otherwise have no others.
+    and does not say otherwise have no others. `excluded_words` stand in no string and no name.
     """
 
     white_space: str | None = None
     item_separator: str = ","
     key_separator: str = ":"
     closes_objects: bool = False
+    excluded_words: tuple[str, ...] = ()
 
     def options(self) -> dict[str, Any]:
         """The library's options; each is given, so that a schema cannot bring its own."""
@@ -73,7 +68,11 @@ def prepare_schema(schema: dict[str, Any], style: JsonStyle = FLEXIBLE) -> dict[
     prepared = _Walk(closes_objects=style.closes_objects).copy(schema, 0)
     _check_references(schema)
     assert isinstance(prepared, dict)
-    fill_free_values(prepared)
+    if style.excluded_words:
+        exclude_words(prepared, style.excluded_words)
+        fill_free_values(prepared, text_pattern=pattern_without(style.excluded_words))
+    else:
+        fill_free_values(prepared)
     prepared["x-guidance"] = style.options()
     return prepared
 
@@ -98,7 +97,7 @@ class _Walk:
         _check_keywords(schema)
         result = {key: self._value(key, value, depth + 1) for key, value in schema.items()}
         result.pop("x-guidance", None)
-        if result.get("format") not in _FORMATS:
+        if result.get("format") not in FORMATS:
             result.pop("format", None)
         if self._closes_objects and "properties" in result:
             result.setdefault("additionalProperties", False)
@@ -107,6 +106,8 @@ class _Walk:
         return result
 
     def _value(self, key: str, value: Any, depth: int) -> Any:
+        if key == "patternProperties" and isinstance(value, dict):
+            return {ascii_classes(name): self.copy(item, depth) for name, item in value.items()}
         if key in MAPS and isinstance(value, dict):
             return {name: self.copy(item, depth) for name, item in value.items()}
         if key in LISTS and isinstance(value, list):
@@ -115,6 +116,8 @@ class _Walk:
             return self.copy(value, depth)
         if key == "$ref" and isinstance(value, str):
             return reference_text(value)
+        if key == "pattern" and isinstance(value, str):
+            return ascii_classes(value)
         return value
 
 

@@ -1,14 +1,14 @@
 """Where schemas stand in a schema.
 
-Owns: the names of the keywords that hold schemas, by shape. Must not know: what any of them means.
-All else (enum, const, default...) is data.
+Owns: the names of the keywords that hold schemas, by shape, and which ones assert nothing. Must not
+know: what any of them means. All else (enum, const, default...) is data.
 """
 
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-__all__ = ["LISTS", "MAPS", "ONE", "reference_text", "subschemas"]
+__all__ = ["ANNOTATIONS", "FORMATS", "LISTS", "MAPS", "ONE", "reference_text", "subschemas"]
 
 _URI_SIGNS = "%#/?:@!$&'()*+,;=~"
 
@@ -19,6 +19,21 @@ ONE = frozenset(
     )
 )
 LISTS = frozenset(("allOf", "anyOf", "items", "oneOf", "prefixItems"))
+FORMATS = frozenset(
+    (
+        *("date", "date-time", "duration", "email", "hostname", "idn-email", "idn-hostname"),
+        *("ipv4", "ipv6", "iri", "iri-reference", "json-pointer", "regex"),
+        *("relative-json-pointer", "time", "uri", "uri-reference", "uri-template", "uuid"),
+    )
+)
+"""The formats that JSON Schema defines. Any other is an annotation."""
+ANNOTATIONS = frozenset(
+    (
+        *("$comment", "default", "deprecated", "description", "example", "examples", "nullable"),
+        *("readOnly", "title", "writeOnly"),
+    )
+)
+"""Keywords beside which a schema still takes any value."""
 MAPS = frozenset(("$defs", "definitions", "dependentSchemas", "patternProperties", "properties"))
 
 

@@ -16,9 +16,12 @@ _MAX_LEXER_STATES = 32_768
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrammarLimits:
-    """Limits of one trial, of a grammar's text, and of the cache of compiled grammars."""
+    """Limits of one trial, of a grammar's text, and of the cache of compiled grammars. `quick_s`
+    is the processor time of a trial that others wait for.
+    """
 
     time_s: int = 2
+    quick_s: float = 0.2
     memory_bytes: int = 512 * 2**20
     max_text_chars: int = 4_000_000
     cache_bytes: int = 256 * 2**20

@@ -4,7 +4,8 @@ Owns: the markers of the families whose reasoning stands between tokens of their
 prompt leaves it open, and the count of its tokens. Must not know: grammars, text of answers.
 
 Reasoning is open if the prompt ends inside it, or once the first token of the answer opens it.
-Harmony's answers come in channels: there, all before the final channel counts as reasoning.
+Harmony's answers come in channels: there, all before the final channel counts as reasoning, unless
+a grammar holds all messages; then the first one can be made to end.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from engine.tokenizer import Tokenizer
 
-__all__ = ["ThinkingMarkers", "ThinkingState", "find_thinking_markers"]
+__all__ = ["AnalysisBudget", "ThinkingMarkers", "ThinkingState", "find_thinking_markers"]
 
 _PAIRS = (
     ("<think>", "</think>"),
@@ -22,6 +23,7 @@ _PAIRS = (
     ("<|START_THINKING|>", "<|END_THINKING|>"),
 )
 _FINAL_CHANNEL = "<|channel|>final<|message|>"
+_ANALYSIS_HEAD = "<|channel|>analysis<|message|>"
 _TAIL_TOKENS = 4
 _CONTINUED_TOKENS = 4096
 _HARMONY = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>")
@@ -117,3 +119,31 @@ class ThinkingState:
         if tuple(self._tail) == end:
             self.is_open = False
         return True
+
+
+class AnalysisBudget:
+    """Ends the first message of an answer in channels after `budget` tokens, at least 1, if that is
+    its reasoning: `head` are the ids of the tokens in front of such a text.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, budget: int) -> None:
+        self._head = tuple(tokenizer.encode_prompt(_ANALYSIS_HEAD))
+        self._end_id = tokenizer.added_token_ids["<|end|>"]
+        self._budget = budget
+        self._num_tokens = 0
+        self._is_open = True
+
+    @property
+    def forced_id(self) -> int | None:
+        """The only token that may come now, once the budget is used up."""
+        is_over = self._num_tokens >= len(self._head) + self._budget
+        return self._end_id if self._is_open and is_over else None
+
+    def append(self, token_id: int) -> None:
+        """Take one token."""
+        if not self._is_open:
+            return
+        place = self._num_tokens
+        is_head = place >= len(self._head) or self._head[place] == token_id
+        self._is_open = is_head and token_id != self._end_id
+        self._num_tokens += 1

@@ -1,124 +1,47 @@
-"""The grammar of tool calls, in the format of each family that has one here.
+"""The grammar of tool calls in a family's format.
 
-Owns: the table of formats, and how a grammar is built from one. Must not know: how calls are read
-back (engine/parsers/tools has a parser for each of these names), compiling, requests. A marker that
-the tokenizer has as one token is demanded as that token, since only then it counts as a marker.
+Owns: how a grammar is built from a format, and which answers there are besides calls. Must not
+know: the formats (tool_formats.py), how calls are read back (engine/parsers/tools), compiling,
+requests.
 """
 
+import keyword
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import GrammarError
-from engine.structured_output.grammar import GrammarPart, grammar_text, json_part, quoted
-from engine.structured_output.json_schema import COMPACT
+from engine.structured_output.call_arguments import arguments_rule
+from engine.structured_output.excluded_words import text_without
+from engine.structured_output.grammar import GrammarPart, quoted
+from engine.structured_output.harmony_grammar import harmony_grammar
+from engine.structured_output.lark_text import LarkText
+from engine.structured_output.plain_text import ANY_TEXT
+from engine.structured_output.tool_formats import ToolFormat
 
-__all__ = [
-    "TOOL_FORMATS",
-    "CallRules",
-    "ToolFormat",
-    "arguments_part",
-    "opens_with_token",
-    "tool_format",
-    "tool_grammar",
-]
+__all__ = ["CallRules", "opens_with_token", "tool_grammar"]
 
-_NO_PARAMETERS: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {},
-    "additionalProperties": False,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolFormat:
-    """How a family writes calls: `begin`, calls with `separator` between them, `end`; a call is its
-    name and its arguments between three pieces of text.
-    """
-
-    begin: str = ""
-    before_name: str = '{"name": "'
-    after_name: str = '", "arguments": '
-    after_arguments: str = "}"
-    separator: str = ", "
-    end: str = ""
-
-    @property
-    def opening(self) -> str:
-        """What every answer with calls begins with."""
-        return self.begin + self.before_name
-
-
-_HERMES = ToolFormat(
-    before_name='<tool_call>\n{"name": "', after_arguments="}\n</tool_call>", separator="\n"
-)
-_LLAMA = ToolFormat(after_name='", "parameters": ', separator="; ")
-_MISTRAL_LIST = ToolFormat(begin="[TOOL_CALLS][", end="]")
-_MISTRAL_NAMED = ToolFormat(
-    before_name="[TOOL_CALLS]", after_name="[ARGS]", after_arguments="", separator=""
-)
-
-TOOL_FORMATS: Mapping[str, ToolFormat] = {
-    "deepseek_v3": ToolFormat(
-        begin="<｜tool▁calls▁begin｜>",
-        before_name="<｜tool▁call▁begin｜>function<｜tool▁sep｜>",
-        after_name="\n```json\n",
-        after_arguments="\n```<｜tool▁call▁end｜>",
-        separator="\n",
-        end="<｜tool▁calls▁end｜>",
-    ),
-    "deepseek_v31": ToolFormat(
-        begin="<｜tool▁calls▁begin｜>",
-        before_name="<｜tool▁call▁begin｜>",
-        after_name="<｜tool▁sep｜>",
-        after_arguments="<｜tool▁call▁end｜>",
-        separator="",
-        end="<｜tool▁calls▁end｜>",
-    ),
-    "ernie45": _HERMES,
-    "granite": ToolFormat(begin="<|tool_call|>[", end="]"),
-    "granite4": _HERMES,
-    "hermes": _HERMES,
-    "hunyuan_a13b": ToolFormat(begin="<tool_calls>[", end="]</tool_calls>"),
-    "internlm": ToolFormat(
-        before_name='<|action_start|><|plugin|>\n{"name": "',
-        after_name='", "parameters": ',
-        after_arguments="}<|action_end|>",
-        separator="\n",
-    ),
-    "jamba": ToolFormat(begin="<tool_calls>[\n    ", separator=",\n    ", end="\n]</tool_calls>"),
-    "llama3_json": _LLAMA,
-    "llama4_json": _LLAMA,
-    "mistral": _MISTRAL_LIST,
-    "phi4_mini_json": ToolFormat(begin="functools[", end="]"),
-    "xlam": ToolFormat(begin="[", end="]"),
-}
-"""Format by the name of its parser."""
-
-
-def tool_format(family: str, tokens: Mapping[str, int]) -> ToolFormat | None:
-    """The format that the family writes with this tokenizer; None if there is no grammar for it."""
-    if family == "mistral" and "[ARGS]" in tokens:
-        return _MISTRAL_NAMED
-    return TOOL_FORMATS.get(family)
+_NUMBER = "/0|[1-9][0-9]{0,2}/"
 
 
 def opens_with_token(form: ToolFormat, tokens: Mapping[str, int]) -> bool:
     """Whether the first token tells calls from any other answer."""
-    return _Lark(form, tokens).opens_with_token
+    return LarkText(tokens).literal(form.opening).startswith("<[")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRules:
     """Whether and how often an answer may call. `answer` is the form of an answer without calls,
     for formats that open with a token only; None: if a call is not demanded, any text, before and
-    between calls too.
+    between calls too. `may_think`: where the grammar holds the reasoning too (harmony), there may
+    be some.
     """
 
     must_call: bool
     is_parallel: bool = True
     answer: GrammarPart | None = None
+    may_think: bool = True
 
 
 def tool_grammar(
@@ -129,98 +52,122 @@ def tool_grammar(
 ) -> str:
     """The text of a grammar for answers that call these functions ({"name", "parameters"}).
 
-    `tokens` are the tokenizer's added tokens. Raises GrammarError for parameters that cannot be
-    enforced.
+    `tokens` are the tokenizer's added tokens. Raises GrammarError for a function or parameters that
+    cannot be enforced.
     """
-    lark = _Lark(form, tokens)
-    parts = []
-    choices = []
-    for index, function in enumerate(functions):
-        parts.append({"name": f"arguments_{index}", **arguments_part(function)})
-        choices.append(
-            f"{quoted(function['name'])} {lark.literal(form.after_name)} @arguments_{index}"
+    if form.is_channelled:
+        return harmony_grammar(
+            form,
+            functions,
+            tokens,
+            must_call=rules.must_call,
+            may_think=rules.may_think,
+            answer=rules.answer,
         )
-    if rules.answer is not None:
-        parts.append({"name": "answer", **rules.answer})
-    lines = [
-        *lark.start(rules),
-        f"call: {lark.literal(form.before_name)} called {lark.literal(form.after_arguments)}",
-        f"called: {' | '.join(choices)}",
-    ]
-    return grammar_text({"name": "top", "lark_grammar": "\n".join(lines) + "\n"}, *parts)
+    return _Writer(form, functions, rules, tokens).grammar()
 
 
-def arguments_part(function: Mapping[str, Any]) -> GrammarPart:
-    """The grammar of one function's arguments, an object in any case. Raises GrammarError."""
-    schema = dict(function.get("parameters") or _NO_PARAMETERS)
-    kind = schema.get("type", "object")
-    if kind != "object" and not (isinstance(kind, list) and "object" in kind):
-        raise GrammarError(f"schema must be a JSON Schema of 'type: \"object\"', got {kind!r}")
-    return json_part({**schema, "type": "object"}, COMPACT)
+class _Writer:
+    """One grammar being written."""
 
+    def __init__(
+        self,
+        form: ToolFormat,
+        functions: Sequence[Mapping[str, Any]],
+        rules: CallRules,
+        tokens: Mapping[str, int],
+    ) -> None:
+        self._form, self._functions, self._rules = form, functions, rules
+        self._lark = LarkText(tokens)
+        self._opens_with_token = opens_with_token(form, tokens)
+        more = f"({self._literal(form.separator)} call)*" if rules.is_parallel else ""
+        self._behind_first = f"{more} {self._literal(form.end)}"
 
-class _Lark:
-    """Writes rules for one format and tokenizer."""
-
-    def __init__(self, form: ToolFormat, tokens: Mapping[str, int]) -> None:
-        self._form = form
-        markers = sorted((token for token in tokens if len(token) > 2), key=len, reverse=True)
-        self._tokens = tokens
-        self._marker = re.compile("|".join(map(re.escape, markers)) or r"(?!)")
-
-    def literal(self, text: str) -> str:
-        """The text as a sequence of tokens and strings; "" for no text."""
-        pieces = []
-        position = 0
-        for match in self._marker.finditer(text):
-            if match.start() > position:
-                pieces.append(quoted(text[position : match.start()]))
-            pieces.append(f"<[{self._tokens[match[0]]}]>")
-            position = match.end()
-        if position < len(text):
-            pieces.append(quoted(text[position:]))
-        return " ".join(pieces)
-
-    @property
-    def opens_with_token(self) -> bool:
-        return self.literal(self._form.opening).startswith("<[")
-
-    def start(self, rules: CallRules) -> list[str]:
-        """The rules above `call`: which answers there are."""
+    def grammar(self) -> str:
         form = self._form
-        more = f"({self.literal(form.separator)} call)*" if rules.is_parallel else ""
-        calls = f"calls: {self.literal(form.begin)} call {more} {self.literal(form.end)}"
+        called = []
+        behind = []
+        for index, function in enumerate(self._functions):
+            _check_name(form, function["name"])
+            rule = f"{self._after_name()} {arguments_rule(self._lark, form, function)}"
+            behind.append(f"behind_{index}: {rule} {self._literal(form.after_arguments)}")
+            called.append(f"{quoted(function['name'])} behind_{index}")
+        call = f"call: {self._literal(form.before_name)} called"
+        lines = [*self._start(), call, f"called: {' | '.join(called)}", *behind]
+        return self._lark.grammar(lines)
+
+    def _after_name(self) -> str:
+        if not self._form.is_numbered:
+            return self._literal(self._form.after_name)
+        return f'":" {self._lark.ended(_NUMBER, self._form.after_name)}'
+
+    def _literal(self, text: str) -> str:
+        return self._lark.literal(text)
+
+    def _start(self) -> list[str]:
+        """The rules above `call`: which answers there are."""
+        rules = self._rules
+        calls = f"calls: {self._literal(self._form.begin)} call {self._behind_first}"
         if rules.must_call:
             return ["start: calls", calls]
         if rules.answer is not None:
-            assert self.opens_with_token, "a call and an answer may begin alike"
-            return ["start: calls | @answer", calls]
-        return self._start_with_text(rules)
+            assert self._opens_with_token, "a call and an answer may begin alike"
+            return [f"start: calls | {self._lark.part(rules.answer)}", calls]
+        if self._opens_with_token:
+            return [*self._start_with_token(), calls]
+        return self._start_with_text()
 
-    def _start_with_text(self, rules: CallRules) -> list[str]:
+    def _start_with_token(self) -> list[str]:
+        """A token opens calls, so no text does."""
+        start = "start: (TEXT? calls)* TEXT?" if self._rules.is_parallel else "start: TEXT? calls?"
+        text = r"/(?s:.)+/"
+        if words := self._lark.written(self._form.also_opens):
+            text = f"{text} & {text_without(words)}"
+        return [start, f"TEXT: {text}"]
+
+    def _start_with_text(self) -> list[str]:
         """Text, in which every call that is opened is a valid one."""
-        if self.opens_with_token:
-            return self._start_with_token(rules)
+        if self._form.opens_list:
+            return self._start_with_list()
         form = self._form
-        more = f"({self.literal(form.separator)} call)*" if rules.is_parallel else ""
-        rest = f"called {self.literal(form.after_arguments)} {more} {self.literal(form.end)}"
+        text, opening = ANY_TEXT, f"/(.|\\n)*{_tolerant(form.opening)}/"
+        if form.also_opens:
+            # What opens a call, with or without its wrapper, is the opening.
+            text = text_without(form.also_opens)
+            opening = f"{text} {quoted(form.opening)}"
         return [
             "start: TEXT | opened",
-            r"TEXT: /(.|\n)*/",
-            f"opening[lazy]: /(.|\\n)*{_tolerant(form.opening)}/",
-            f"opened: opening {rest}",
+            f"TEXT: {text}",
+            f"opening[lazy]: {opening}",
+            f"opened: opening called {self._behind_first}",
         ]
 
-    def _start_with_token(self, rules: CallRules) -> list[str]:
-        """A token opens calls, so no text does."""
-        form = self._form
-        more = f"({self.literal(form.separator)} call)*" if rules.is_parallel else ""
-        start = "start: (TEXT? calls)* TEXT?" if rules.is_parallel else "start: TEXT? calls?"
-        return [
-            start,
-            r"TEXT: /(.|\n)+/",
-            f"calls: {self.literal(form.begin)} call {more} {self.literal(form.end)}",
-        ]
+    def _start_with_list(self) -> list[str]:
+        """A list opens calls if a function's name and a parenthesis follow, and at the beginning
+        of the answer if any name does.
+        """
+        names = " | ".join(quoted(function["name"]) for function in self._functions)
+        other = rf"(/\s*\[\s*/ (/[\w.]+/ & ~({names})) /\s*\((?s:.)*/)"
+        lines = [f"start: TEXT | {' | '.join(f'opened_{i}' for i in range(len(self._functions)))}"]
+        lines.append(
+            rf"TEXT: {ANY_TEXT} & ~({ANY_TEXT} /\[\s*/ ({names}) /\s*\(/ {ANY_TEXT}) & ~{other}"
+        )
+        for index, function in enumerate(self._functions):
+            name = quoted(function["name"])
+            arguments = arguments_rule(self._lark, self._form, function)
+            lines += [
+                rf"opening_{index}[lazy]: ({ANY_TEXT} /\[\s*/ {name} /\s*\(/) & ~{other}",
+                f"opened_{index}: opening_{index} {arguments} "
+                f"{self._literal(self._form.after_arguments)} {self._behind_first}",
+            ]
+        return lines
+
+
+def _check_name(form: ToolFormat, name: str) -> None:
+    if form.parameters is None or not form.parameters.has_identifiers:
+        return
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise GrammarError(f"the function name '{name}' cannot be written in this model's calls")
 
 
 def _tolerant(text: str) -> str:

@@ -47,7 +47,7 @@ def main() -> None:
     )
     try_grammar(tokenizer, _WARM_UP)
     while (request := read_message(source)) is not None:
-        write_message(target, _try_apart(tokenizer, request["grammar"], limits))
+        write_message(target, _try_apart(tokenizer, request, limits))
 
 
 def try_grammar(tokenizer: LLTokenizer, grammar: str) -> dict[str, Any]:
@@ -81,15 +81,19 @@ def read_message(source: IO[bytes]) -> Any | None:
     return json.loads(data) if len(data) == length else None
 
 
-def _try_apart(tokenizer: LLTokenizer, grammar: str, limits: GrammarLimits) -> dict[str, Any]:
-    """`try_grammar` in a child."""
+def _try_apart(
+    tokenizer: LLTokenizer, request: dict[str, Any], limits: GrammarLimits
+) -> dict[str, Any]:
+    """`try_grammar` in a child. {"is_pending": True}: it needs more time than a quick trial has."""
+    grammar, is_quick = request["grammar"], bool(request["is_quick"])
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _serve_one(tokenizer, grammar, limits, writing)
+        _serve_one(tokenizer, grammar, limits, writing, is_quick=is_quick)
     os.close(writing)
     try:
-        answer = _read_until(reading, limits.time_s * _WALL_SHARE)
+        time_s = limits.quick_s if is_quick else limits.time_s
+        answer = _read_until(reading, time_s * _WALL_SHARE)
     finally:
         os.close(reading)
     if answer is None:
@@ -98,16 +102,23 @@ def _try_apart(tokenizer: LLTokenizer, grammar: str, limits: GrammarLimits) -> d
     if answer:
         result: dict[str, Any] = json.loads(answer)
         return result
+    is_timed_out = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF
+    if is_quick and (answer is None or is_timed_out):
+        return {"is_pending": True}
     return {"error": _why_it_ended(status, answer is None, limits)}
 
 
-def _serve_one(tokenizer: LLTokenizer, grammar: str, limits: GrammarLimits, writing: int) -> None:
+def _serve_one(
+    tokenizer: LLTokenizer, grammar: str, limits: GrammarLimits, writing: int, *, is_quick: bool
+) -> None:
     """The child: never returns."""
     try:
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, 2)  # what native code says before it aborts
         _limit(resource.RLIMIT_CORE, 0)
         _limit(resource.RLIMIT_CPU, limits.time_s)
+        if is_quick:  # nobody handles the signal, so it ends the child
+            signal.setitimer(signal.ITIMER_PROF, limits.quick_s)
         _limit(resource.RLIMIT_STACK, _STACK_BYTES)
         _limit(resource.RLIMIT_AS, _virtual_bytes() + limits.memory_bytes)
         os.write(writing, json.dumps(try_grammar(tokenizer, grammar)).encode())

@@ -1,6 +1,7 @@
 """Many tools through `tool_choice: required` with a model of random weights.
 
     python -m tests.e2e.tool_schema_run [--schemas 500] [--seeds 3] [--max-tokens 2048]
+        [--family hermes]
 
 Prints one JSON object: how many answers ended, and how many of those do not validate, which has to
 be none. The tests run a small part of it.
@@ -23,6 +24,7 @@ from jsonschema import Draft202012Validator
 from engine.config import CacheConfig, EngineConfig, ModelConfig, SchedulerConfig
 from engine.demo_model.builder import build_demo_model
 from jobs.queue import Lease
+from tests.e2e.family_model import add_family_tokens
 from tests.engine.structured_output.tool_schemas import make_tools
 from worker.job import HeldJob
 from worker.loading import load_machine
@@ -76,9 +78,14 @@ def _why_invalid(tools: list[dict[str, Any]], call: dict[str, Any]) -> str | Non
 
 
 def run_tools(
-    num_schemas: int, *, seeds: Sequence[int], max_tokens: int, max_num_seqs: int = 64
+    num_schemas: int,
+    *,
+    seeds: Sequence[int],
+    max_tokens: int,
+    max_num_seqs: int = 64,
+    family: str = "hermes",
 ) -> Outcome:
-    """Run every list of tools once for each seed."""
+    """Run every list of tools once for each seed, with the calls of a family."""
     outcome = Outcome()
     requests = [
         (tools, is_bounded, seed)
@@ -87,10 +94,11 @@ def run_tools(
     ]
     with tempfile.TemporaryDirectory() as folder:
         build_demo_model(Path(folder))
+        add_family_tokens(Path(folder), family)
         num_blocks = max_num_seqs * (max_tokens + 1024) // _BLOCK_SIZE
         machine = load_machine(
             EngineConfig(
-                model=ModelConfig(model=folder),
+                model=ModelConfig(model=folder, tool_call_parser=family),
                 cache=CacheConfig(num_blocks=num_blocks, block_size=_BLOCK_SIZE),
                 scheduler=SchedulerConfig(max_num_seqs=max_num_seqs),
             ),
@@ -162,10 +170,14 @@ def main() -> int:
     parser.add_argument("--schemas", type=int, default=500)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--max-tokens", type=int, default=2048)
+    parser.add_argument("--family", default="hermes")
     settings = parser.parse_args()
     start_s = time.monotonic()
     outcome = run_tools(
-        settings.schemas, seeds=range(settings.seeds), max_tokens=settings.max_tokens
+        settings.schemas,
+        seeds=range(settings.seeds),
+        max_tokens=settings.max_tokens,
+        family=settings.family,
     )
     print(
         json.dumps(

@@ -1,5 +1,6 @@
 """Whole text completions with the demo model, as evaluation harnesses send them."""
 
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -190,8 +191,12 @@ def test_tokens_are_written_as_ids_on_request(site: DemoSite) -> None:
         ("x", {"suffix": "y"}, "unsupported_parameter", "suffix"),
         ("x", {"best_of": 3, "n": 2}, "unsupported_value", "best_of"),
         ("x", {"best_of": 1, "n": 2}, "invalid_value", "best_of"),
-        ("x", {"logprobs": 6}, "integer_above_max_value", "logprobs"),
+        ("x", {"logprobs": 21}, "integer_above_max_value", "logprobs"),
         ("x", {"messages": []}, "unknown_parameter", "messages"),
+        ("x", {"allowed_token_ids": [99999]}, "invalid_value", "allowed_token_ids"),
+        ("x", {"truncate_prompt_tokens": 513}, "invalid_value", "truncate_prompt_tokens"),
+        ("x", {"truncate_prompt_tokens": 0}, "invalid_value", "truncate_prompt_tokens"),
+        ("x", {"guided_regex": "("}, "invalid_value", "guided_regex"),
     ],
 )
 def test_bad_requests_are_refused_by_name(
@@ -239,3 +244,79 @@ def test_chat_shows_log_probabilities_of_every_generated_token(site: DemoSite) -
         shown = bytes(byte for entry in entries for byte in entry["bytes"])
         plain = site.translator.tokenizer.decode(tokens, skip_special_tokens=False)
         assert shown.decode(errors="replace") == plain
+
+
+FORMS: list[tuple[dict[str, Any], str]] = [
+    ({"guided_regex": "[ab]{3}"}, "[ab]{3}"),
+    ({"guided_choice": ["yes", "no"]}, "yes|no"),
+    ({"structured_outputs": {"grammar": 'start: "x" "y"'}}, "xy"),
+    ({"structured_outputs": {"json": {"const": 5}}}, "5"),
+    (
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "a", "schema": {"enum": ["x", "y"]}},
+            }
+        },
+        '"[xy]"',
+    ),
+]
+
+
+@pytest.mark.parametrize(("form", "pattern"), FORMS)
+def test_the_form_of_a_text_is_enforced_for_every_prompt_and_choice(
+    site: DemoSite, form: dict[str, Any], pattern: str
+) -> None:
+    body = complete(site, ["one", "two"], n=2, max_tokens=20, seed=3, **form)
+    assert len(body["choices"]) == 4
+    for choice in body["choices"]:
+        assert choice["finish_reason"] == "stop"
+        assert re.fullmatch(pattern, choice["text"]), choice
+
+
+def test_only_allowed_tokens_come(site: DemoSite) -> None:
+    allowed = site.encode("abc")
+    body = complete(
+        site, "x", allowed_token_ids=allowed, max_tokens=30, return_token_ids=True, seed=1
+    )
+    (choice,) = body["choices"]
+    assert choice["finish_reason"] == "length"
+    assert len(choice["token_ids"]) == 30
+    assert set(choice["token_ids"]) <= set(allowed)
+
+
+def test_a_bad_word_does_not_come(site: DemoSite) -> None:
+    options = {"temperature": 0, "max_tokens": 12, "return_token_ids": True}
+    first = complete(site, TEXT, **options)["choices"][0]["token_ids"]
+    words = {token_id: site.translator.tokenizer.decode([token_id]) for token_id in first}
+    token_id, word = next(
+        (token_id, word) for token_id, word in words.items() if site.encode(word) == [token_id]
+    )
+    again = complete(site, TEXT, bad_words=[word], **options)["choices"][0]["token_ids"]
+    assert token_id not in again
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"truncate_prompt_tokens": 3}, slice(-3, None)),
+        ({"truncate_prompt_tokens": 3, "truncation_side": "right"}, slice(3)),
+        ({"truncate_prompt_tokens": 500}, slice(None)),
+        ({"truncate_prompt_tokens": -1}, slice(None)),
+    ],
+)
+def test_a_prompt_is_cut_to_the_tokens_that_are_wanted(
+    site: DemoSite, options: dict[str, Any], kept: slice
+) -> None:
+    ids = site.encode(TEXT)
+    for prompt in (TEXT, ids):
+        body = complete(site, prompt, max_tokens=1, return_token_ids=True, echo=True, **options)
+        (choice,) = body["choices"]
+        assert choice["prompt_token_ids"] == ids[kept]
+        assert body["usage"]["prompt_tokens"] == len(ids[kept])
+        assert choice["text"].startswith(site.translator.tokenizer.decode(ids[kept]))
+
+
+def test_a_prompt_that_is_too_long_can_be_cut_to_what_fits(site: DemoSite) -> None:
+    body = complete(site, "word " * 2000, truncate_prompt_tokens=-1, max_tokens=12)
+    assert body["usage"]["prompt_tokens"] == 500

@@ -222,12 +222,12 @@ def test_a_bad_schema_of_a_tool_that_may_be_called_freely_is_no_error():
         (schema_format(CITY), "response_format"),
     ],
 )
-def test_families_without_a_grammar_are_refused_by_name(fields, param):
+def test_a_tokenizer_without_the_tokens_of_a_format_is_refused_by_name(fields, param):
     with pytest.raises(ApiError) as caught:
-        constrain("qwen3_coder", **{"tools": [tool()], **fields})
+        constrain("openai", **{"tools": [tool()], **fields})
     error = caught.value
     assert (error.status_code, error.code, error.param) == (400, "unsupported_value", param)
-    assert "'qwen3_coder'" in error.message
+    assert "'openai'" in error.message
 
 
 def test_without_a_parser_the_message_says_what_to_do():

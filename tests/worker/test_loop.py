@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import EngineError
+from engine.errors import DeviceLostError, EngineError
 from engine.step import StepPlan, StepResult
 from jobs.embedded_server import EmbeddedServer, find_server_binary
 from jobs.queue import BatchState
 from jobs.server import connect
 from tests.worker.doubles import ScriptedExecutor, fake_machine
 from tests.worker.site import RunningWorker, Site, chat
+from worker.errors import first_cause, sentence_for
 
 
 async def test_every_job_ends_in_exactly_one_row(site: Site) -> None:
@@ -247,6 +248,36 @@ async def test_a_dead_engine_ends_the_worker(site: Site, monkeypatch: pytest.Mon
     with pytest.raises(BaseExceptionGroup) as caught:
         await run_until_dead()
     assert caught.value.subgroup(EngineError) is not None
+
+
+async def test_a_lost_device_ends_the_worker_and_its_jobs_run_elsewhere(site: Site) -> None:
+    """What had not started goes back at once; the rest when its lease runs out."""
+    executor = ScriptedExecutor()
+    submit = executor.submit
+
+    def lose_device(plan: StepPlan) -> StepResult:
+        if len(executor.num_rows) >= 3:
+            raise DeviceLostError("the device failed for good: CUDA error: misaligned address")
+        return submit(plan)
+
+    executor.submit = lose_device  # type: ignore[method-assign]
+    machine = fake_machine(executor, max_num_seqs=1)
+    await site.submit(*(chat(f"text {number}", max_tokens=9) for number in range(30)))
+
+    async def run_until_dead() -> None:
+        async with site.worker(machine) as worker:
+            assert worker.task is not None
+            await asyncio.wait([worker.task], timeout=10)
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await run_until_dead()
+    assert "misaligned address" in (sentence_for(first_cause(caught.value)) or "")
+    async with site.worker(fake_machine()):
+        await site.finished()
+    rows = (await site.rows()).values()
+    assert {row.status_code for row in rows} == {200}
+    attempts = [row.attempt for row in rows]
+    assert attempts.count(1) > 10, "what had not started must not count as tried"
 
 
 async def test_a_worker_can_be_stopped_while_its_server_is_away(

@@ -1,11 +1,15 @@
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.model.generation import GenerationDefaults
 from engine.request import FinishReason, RequestStatus
-from jobs.queue import Lease
+from jobs.blobs import open_blobs
+from jobs.bodies import INLINE_BYTES, Bodies
+from jobs.queue import Lease, NewJob
 from schemas.result import ResultRow
 from tests.worker.doubles import EOS, fake_translator
 from worker.handover import encode_progress
@@ -294,3 +298,26 @@ def test_tokens_of_another_engine_are_not_continued() -> None:
     giver[0].output_token_ids = list(b"abc")
     progress = encode_progress("another", giver)
     assert prepared(held(chat(), progress=progress)).requests[0].output_token_ids == []
+
+
+def _job(body: bytes) -> NewJob:
+    return NewJob(
+        idx=7, custom_id="mine", model="m", url="/v1/chat/completions", cost_tokens=1, body=body
+    )
+
+
+async def test_a_request_that_lies_elsewhere_is_fetched(tmp_path: Path) -> None:
+    bodies = Bodies(open_blobs(str(tmp_path)))
+    body = json.dumps(chat("hi", metadata={"k": "v"}, user="x" * INLINE_BYTES)).encode()
+    (sent,) = await bodies.outside("batch", [_job(body)])
+    assert isinstance(sent, NewJob)
+    translator = replace(fake_translator(), bodies=bodies)
+    (request,) = prepared(held(sent.body), translator).requests
+    assert bytes(request.prompt_token_ids) == b"user: hi\nassistant: "
+    refusal = refused(held(sent.body))
+    assert refusal.status_code == 500, "another worker may know the place"
+    assert "--blobs" in (refusal.error_message or "")
+    await bodies.forget(sent.body)
+    refusal = refused(held(sent.body), translator)
+    assert refusal.status_code == 500
+    assert "cannot be fetched" in (refusal.error_message or "")

@@ -40,6 +40,7 @@ class TagReasoning:
     `is_implicit`: where nobody knows whether the prompt opened one, it did (the family's templates
     do, or its models think from their first token on). `breaks` end a thought that is never
     closed: a tool call that begins. `wrapper` is taken off the answer.
+    `trims`: thoughts stand on lines of their own, whose breaks are none of them.
     """
 
     name: str
@@ -48,6 +49,7 @@ class TagReasoning:
     is_implicit: bool = False
     breaks: tuple[str, ...] = ()
     wrapper: tuple[str, str] | None = None
+    trims: bool = False
 
     @property
     def markers(self) -> tuple[str, ...]:
@@ -78,6 +80,8 @@ class TagReasoning:
         self, text: str, begin: int, end: int, rest: int, *, is_open: bool = False
     ) -> SplitReasoning:
         reasoning = text[begin:end]
+        if self.trims:
+            reasoning = reasoning.removeprefix("\n").removesuffix("\n")
         return SplitReasoning(
             reasoning if reasoning.strip() else None,
             self._unwrapped(text[rest:]),
@@ -106,15 +110,15 @@ _HERMES_CALL = ("<tool_call>",)
 DEEPSEEK_R1 = TagReasoning("deepseek_r1", is_implicit=True)
 DEEPSEEK_V3 = TagReasoning("deepseek_v3")
 ERNIE45 = TagReasoning("ernie45", is_implicit=True, wrapper=("<response>", "</response>"))
-GLM45 = TagReasoning("glm45", breaks=_HERMES_CALL)
-GLM47 = TagReasoning("glm47", breaks=_HERMES_CALL)
+GLM45 = TagReasoning("glm45", is_implicit=True, breaks=_HERMES_CALL)
+GLM47 = TagReasoning("glm47", is_implicit=True, breaks=_HERMES_CALL)
 GRANITE = TagReasoning(  # ordinary words, no tokens
     "granite",
     starts=("Here is my thought process:", "Here's my thought process:"),
     ends=("Here is my response:", "Here's my response:"),
 )
 HOLO2 = TagReasoning("holo2", is_implicit=True)
-HUNYUAN_A13B = TagReasoning("hunyuan_a13b", wrapper=("<answer>", "</answer>"))
+HUNYUAN_A13B = TagReasoning("hunyuan_a13b", wrapper=("<answer>", "</answer>"), trims=True)
 KIMI_K2 = TagReasoning("kimi_k2", is_implicit=True, breaks=("<|tool_calls_section_begin|>",))
 MIMO = TagReasoning("mimo", breaks=_HERMES_CALL)
 MINIMAX_M2 = TagReasoning("minimax_m2", is_implicit=True, breaks=("<minimax:tool_call>",))
@@ -126,6 +130,7 @@ SEED_OSS = TagReasoning(
     "seed_oss",
     starts=("<seed:think>",),
     ends=("</seed:think>",),
+    is_implicit=True,
     breaks=("<seed:tool_call>",),
 )
 STEP3 = TagReasoning("step3", is_implicit=True, breaks=("<\uff5ctool_calls_begin\uff5c>",))

@@ -19,7 +19,7 @@ from typing import Any
 from engine.parsers.arguments import JSON_ERRORS, arguments_json, read_json
 from engine.parsers.contract import ParsedTools, ToolCall, ToolSyntax
 
-__all__ = ["PARSER", "HarmonyParser"]
+__all__ = ["PARSER", "HarmonyParser", "content_so_far"]
 
 _START, _CHANNEL, _CONSTRAIN = "<|start|>", "<|channel|>", "<|constrain|>"
 _MESSAGE, _END, _CALL, _RETURN = "<|message|>", "<|end|>", "<|call|>", "<|return|>"
@@ -75,9 +75,18 @@ class HarmonyParser:
     syntax: ToolSyntax = _SYNTAX
 
     def parse(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedTools:
+        return self._parse(text, frozenset())
+
+    def parse_known(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedTools:
+        """The same where nothing but `tools` can be called: the message of any other call is
+        content, raw, and an error, whatever stands around it.
+        """
+        return self._parse(text, _names(tools))
+
+    def _parse(self, text: str, names: frozenset[Any]) -> ParsedTools:
         said = _Said()
         for message in _messages(text):
-            _take(message, text, said)
+            _take(message, text, names, said)
         content, reasoning = "\n".join(said.content), "\n".join(said.reasoning)
         return ParsedTools(
             content if content.strip() else None,
@@ -87,9 +96,32 @@ class HarmonyParser:
         )
 
 
-def _take(message: _Message, text: str, said: _Said) -> None:
+def content_so_far(text: str, tools: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
+    """The content of an unfinished answer, as far as it is certain, and whether the message at its
+    end, which goes on, is content.
+    """
+    said = _Said()
+    names = _names(tools)
+    *whole, last = _messages(text)
+    for message in whole:
+        _take(message, text, names, said)
+    has_head = last.head and last.body is not None
+    is_content = bool(has_head and last.recipient is None and not last.is_reasoning)
+    if is_content:
+        _take(last, text, names, said)
+    return "\n".join(said.content), is_content and bool(last.body)
+
+
+def _names(tools: Sequence[Mapping[str, Any]]) -> frozenset[Any]:
+    """The functions that may be called."""
+    return frozenset(tool.get("name") for tool in tools)
+
+
+def _take(message: _Message, text: str, names: frozenset[Any], said: _Said) -> None:
     recipient, body = message.recipient, message.body
     call = _call(recipient, body) if recipient is not None else None
+    if isinstance(call, ToolCall) and names and call.name not in names:
+        call = f"the request has no tool {call.name!r}"
     if isinstance(call, str):
         said.content.append(text[message.start : message.stop])
         said.error = said.error or call

@@ -6,15 +6,15 @@
 Owns: its tokens and its ids. Must not know: how sections are read (engine/parsers/sections.py),
 other families. The format is that of the tool calling guide of moonshotai/Kimi-K2-Instruct. The
 text in front of the arguments is the call's id, functions.<name>:<number>; the template wants it
-back with the result, so it stays the call's id. Some checkpoints write the bare number: then the
-only tool there is was meant, or the only one that takes those arguments. Arguments are handed on as
-the model wrote them.
+back with the result, so it stays the call's id, unless an earlier call has the same. Some
+checkpoints write the bare number: then the only tool there is was meant, or the only one that takes
+those arguments. Arguments are handed on as the model wrote them.
 """
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.parsers.contract import ParsedTools, ToolCall, ToolSyntax
@@ -46,7 +46,18 @@ class KimiK2Parser:
     syntax: ToolSyntax = _SYNTAX
 
     def parse(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedTools:
-        return read_sections(text, _FORMAT, lambda head, body: _call(head, body, tools))
+        parsed = read_sections(text, _FORMAT, lambda head, body: _call(head, body, tools))
+        return replace(parsed, calls=_with_own_ids(parsed.calls))
+
+
+def _with_own_ids(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
+    """A model may number two calls alike: the later one gets its id from the caller."""
+    seen: set[str | None] = set()
+    result = []
+    for call in calls:
+        result.append(replace(call, id=None) if call.id in seen else call)
+        seen.add(call.id)
+    return tuple(result)
 
 
 def _call(head: str, body: str, tools: Sequence[Mapping[str, Any]]) -> ToolCall | str:

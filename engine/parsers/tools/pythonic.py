@@ -20,7 +20,14 @@ from engine.parsers.arguments import JSON_ERRORS, arguments_json
 from engine.parsers.contract import ParsedTools, ToolCall, ToolSyntax
 from engine.parsers.found import Found
 from engine.parsers.json_calls import skip_space
-from engine.parsers.literals import LITERAL_ERRORS, MAX_DEPTH, STRING, literal_value, parse_source
+from engine.parsers.literals import (
+    LITERAL_ERRORS,
+    MAX_DEPTH,
+    STRING,
+    argument_name,
+    literal_value,
+    parse_source,
+)
 
 __all__ = ["LLAMA4", "PARSER", "PythonicParser"]
 
@@ -126,7 +133,9 @@ def _call(source: str) -> ToolCall | str:
         if node.args or any(keyword.arg is None for keyword in node.keywords):
             return "an argument of a call has no name"
         name = _dotted(node.func)
-        arguments = {str(item.arg): literal_value(item.value) for item in node.keywords}
+        arguments = {
+            argument_name(str(item.arg)): literal_value(item.value) for item in node.keywords
+        }
         return ToolCall(name, arguments_json(arguments))
     except SyntaxError:
         return "a call cannot be read as Python"

@@ -100,3 +100,18 @@ def test_what_is_no_json_raises_what_is_promised(text: str) -> None:
 
 def test_reading_in_the_middle() -> None:
     assert read_json_at('x \n{"a": 1} y', 1) == ({"a": 1}, 11)
+
+
+def test_an_argument_that_is_not_declared_may_have_a_schema() -> None:
+    def schema(additional: Any) -> Any:
+        parameters = {
+            "properties": {"a": {}},
+            "additionalProperties": additional,
+            "$defs": {"x": {"type": "null"}},
+        }
+        return argument_schema([{"name": "f", "parameters": parameters}], "f", "b")
+
+    assert schema({"type": "integer"}) == {"type": "integer"}
+    assert schema({"$ref": "#/$defs/x"}) == {"type": "null"}
+    assert schema(True) is None
+    assert schema(False) is None

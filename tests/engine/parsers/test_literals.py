@@ -11,6 +11,7 @@ from engine.parsers.literals import (
     LITERAL_ERRORS,
     MAX_DEPTH,
     MAX_LENGTH,
+    argument_name,
     literal_value,
     parse_source,
 )
@@ -107,3 +108,23 @@ def test_hostile_text_takes_linear_time(piece: str) -> None:
     with suppress(*LITERAL_ERRORS):
         value_of(piece * (200_000 // len(piece)))
     assert time.process_time() - begin < 1
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [("07", 7), ("-012", -12), ("[00, 0, 1_0]", [0, 0, 10]), ("{'a': 05}", {"a": 5})],
+)
+def test_whole_numbers_may_be_padded(source: str, value: Any) -> None:
+    assert value_of(source) == value
+
+
+def test_strings_and_other_numbers_keep_their_zeros() -> None:
+    assert value_of("['007', 0.5, 1.07, 0x1F, 07]") == ["007", 0.5, 1.07, 31, 7]
+
+
+def test_words_of_python_may_name_arguments() -> None:
+    node = parse_source("f(from='from=1', in = 2, x=True, fromage=3)")
+    assert isinstance(node, ast.Call)
+    names = [argument_name(str(item.arg)) for item in node.keywords]
+    assert names == ["from", "in", "x", "fromage"]
+    assert [literal_value(item.value) for item in node.keywords] == ["from=1", 2, True, 3]

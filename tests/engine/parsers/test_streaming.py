@@ -104,3 +104,72 @@ def test_token_by_token_is_the_same_answer(kind: str, pieces: tuple[str, ...]) -
     assert "".join(delta.content for delta in deltas) == (whole.content or "")
     calls = [json.loads(call.arguments) for delta in deltas for call in delta.calls]
     assert calls == [json.loads(call.arguments) for call in whole.calls]
+
+
+HARMONY = AnswerParser(
+    marked_tokenizer(), tools=tool_parser("openai"), reasoning=reasoning_parser("openai_gptoss")
+)
+ANALYSIS = "<|channel|>analysis<|message|>Hm < 5.<|end|><|start|>assistant"
+PREAMBLE = "<|channel|>commentary<|message|>Wait.<|end|><|start|>assistant"
+FINAL = "<|channel|>final<|message|>It is 5 <|3."
+SAY = '<|channel|>commentary to=functions.say <|constrain|>json<|message|>{"text": "x"}<|call|>'
+FLY = SAY.replace("say", "fly")
+
+
+def sent_harmony(text: str, form: AnswerForm, size: int = 1) -> list[Any]:
+    stream = AnswerStream(HARMONY, form)
+    deltas = [stream.feed(text[at : at + size]) for at in range(0, len(text), size)]
+    return [*deltas, stream.finish()]
+
+
+def test_channels_are_sent_as_they_come() -> None:
+    deltas = sent_harmony(ANALYSIS + PREAMBLE + FINAL, AnswerForm(tools=TOOLS))
+    early = deltas[:-1]
+    assert "".join(delta.reasoning for delta in early) == "Hm < 5."
+    assert "".join(delta.content for delta in early) == "Wait.\nIt is 5 <|3."
+    # One character at a time, but for what may be the beginning of a marker.
+    assert sum(bool(delta.content) for delta in early) > 12
+    assert max(len(delta.content) for delta in early) <= 4
+
+
+@pytest.mark.parametrize("tools", [None, TOOLS])
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        ANALYSIS + FINAL,
+        ANALYSIS + PREAMBLE + SAY,
+        PREAMBLE + FLY,
+        PREAMBLE + FLY + "<|start|>assistant" + FINAL,
+        ANALYSIS + PREAMBLE + ANALYSIS + FINAL + "<|return|>",
+        "no channel at all",
+        "no channel " + FINAL,
+        "<|channel|>final<|message|>\n \n",
+        "<|channel|>final<|message|>\n \nx",
+        "<|channel|>analysis<|message|> \n<|end|><|start|>assistant" + FINAL,
+        "<|channel|>final stray<|message|>x",
+        PREAMBLE + "<|channel|>comment",
+        "<|channel|>commentary to=functions.say <|message|>{broken",
+        "",
+    ],
+)
+def test_pieces_of_channels_say_what_the_whole_answer_says(
+    text: str, size: int, tools: list[dict[str, Any]] | None
+) -> None:
+    form = AnswerForm(tools=tools)
+    whole = HARMONY.read_text(text, form)
+    deltas = sent_harmony(text, form, size)
+    assert "".join(delta.reasoning for delta in deltas) == (whole.reasoning or "")
+    assert "".join(delta.content for delta in deltas) == (whole.content or "")
+    assert [call.name for delta in deltas for call in delta.calls] == [
+        call.name for call in whole.calls
+    ]
+
+
+def test_a_call_of_an_unknown_function_leaves_the_messages_around_it_alone() -> None:
+    answer = HARMONY.read_text(PREAMBLE + FLY, AnswerForm(tools=TOOLS))
+    assert answer.content is not None
+    assert answer.content.startswith(
+        "Wait.\n<|start|>assistant<|channel|>commentary to=functions.fly"
+    )
+    assert answer.error == "the request has no tool 'fly'"

@@ -21,6 +21,7 @@ __all__ = [
     "bits",
     "byte_tokenizer",
     "factory",
+    "family_factory",
     "feed",
     "ids",
     "new_factory",
@@ -41,7 +42,7 @@ _WORDS = ["name", "arguments", "yes", "no", "ab", "true", "Ġa"]
 
 
 @cache
-def byte_tokenizer() -> Tokenizer:
+def byte_tokenizer(markers: tuple[str, ...] = tuple(_MARKERS)) -> Tokenizer:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab: dict[str, int] = {"<eos>": EOS}
     merges: list[tuple[str, str]] = []
@@ -56,13 +57,21 @@ def byte_tokenizer() -> Tokenizer:
     fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     fast.decoder = decoders.ByteLevel()
     fast.add_special_tokens([AddedToken("<eos>", special=True)])
-    fast.add_tokens([AddedToken(marker, special=False, normalized=False) for marker in _MARKERS])
+    fast.add_tokens([AddedToken(marker, special=False, normalized=False) for marker in markers])
     return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=fast, eos_token="<eos>"))
 
 
 @cache
 def factory() -> ConstraintFactory:
     return new_factory()
+
+
+@cache
+def family_factory(markers: tuple[str, ...]) -> ConstraintFactory:
+    """For a model whose tokenizer has these markers as tokens, and no others."""
+    return ConstraintFactory(
+        byte_tokenizer(markers), vocab_size=VOCAB_SIZE, eos_token_ids=frozenset({EOS})
+    )
 
 
 def new_factory(limits: GrammarLimits | None = None) -> ConstraintFactory:

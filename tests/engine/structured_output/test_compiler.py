@@ -3,12 +3,13 @@
 import json
 import os
 import signal
+import threading
 import time
 from typing import ClassVar
 
 import pytest
 
-from engine.errors import GrammarError
+from engine.errors import GrammarError, GrammarPendingError
 from engine.structured_output.grammar import (
     choice_part,
     grammar_part,
@@ -17,6 +18,7 @@ from engine.structured_output.grammar import (
     regex_part,
 )
 from engine.structured_output.limits import GrammarLimits
+from engine.structured_output.patience import Patience, patience
 from tests.engine.structured_output.grammars import factory, ids, new_factory
 
 TIGHT = GrammarLimits(time_s=1, memory_bytes=128 * 2**20)
@@ -114,17 +116,18 @@ def test_the_cache_is_bounded_by_bytes():
 def test_a_process_that_was_killed_is_replaced():
     compiler = new_factory().compiler
     compiler.matcher(grammar_text(choice_part(["yes"])))
-    assert compiler._trials is not None
-    os.kill(compiler._trials._process.pid, signal.SIGKILL)
-    compiler._trials._process.wait()
+    (trials,) = compiler._trials.values()
+    os.kill(trials._process.pid, signal.SIGKILL)
+    trials._process.wait()
     compiler.matcher(grammar_text(choice_part(["no"])))
 
 
 def test_the_process_ends_with_its_compiler():
     compiler = new_factory().compiler
     compiler.matcher(grammar_text(choice_part(["yes"])))
-    assert compiler._trials is not None
-    process = compiler._trials._process
+    (trials,) = compiler._trials.values()
+    process = trials._process
+    del trials
     assert process.poll() is None
     del compiler
     assert process.poll() is not None
@@ -157,3 +160,52 @@ def test_a_tokenizer_that_does_not_go_with_grammars_is_named():
     compiler = GrammarCompiler(Slow(), vocab_size=10, eos_token_ids=frozenset({0}))  # type: ignore[arg-type]
     with pytest.raises(GrammarError, match="tokenizer is written in Python"):
         compiler.matcher("x")
+
+
+def test_a_caller_without_patience_gets_what_is_known_and_waits_for_nothing():
+    compiler = new_factory(TIGHT).compiler
+    good = grammar_text(choice_part(["yes"]))
+    bad = HOSTILE["nothing"][0]
+    with patience(Patience.CACHED):
+        for grammar in (good, bad):
+            with pytest.raises(GrammarPendingError):
+                compiler.matcher(grammar)
+    assert not compiler._trials
+    with patience(Patience.QUICK):
+        compiler.matcher(good)
+        with pytest.raises(GrammarError):
+            compiler.matcher(bad)
+    with patience(Patience.CACHED):
+        compiler.matcher(good)
+        with pytest.raises(GrammarError):
+            compiler.matcher(bad)
+
+
+def test_an_expensive_grammar_is_left_to_those_who_have_time():
+    compiler = new_factory(TIGHT).compiler
+    expensive = HOSTILE["time"][0]
+    with patience(Patience.QUICK), pytest.raises(GrammarPendingError):
+        compiler.matcher(expensive)
+    with pytest.raises(GrammarError, match="too expensive"):
+        compiler.matcher(expensive)
+
+
+def test_a_quick_caller_passes_one_that_waits():
+    compiler = new_factory(GrammarLimits(time_s=3)).compiler
+    with patience(Patience.QUICK):
+        compiler.matcher(grammar_text(choice_part(["a"])))  # so that its process runs
+    ends: dict[str, float] = {}
+
+    def wait() -> None:
+        with pytest.raises(GrammarError):
+            compiler.matcher(HOSTILE["time"][0])
+        ends["slow"] = time.monotonic()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(0.3)
+    with patience(Patience.QUICK):
+        compiler.matcher(grammar_text(choice_part(["b"])))
+    ends["quick"] = time.monotonic()
+    waiting.join()
+    assert ends["quick"] < ends["slow"]

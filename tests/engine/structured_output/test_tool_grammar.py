@@ -6,18 +6,12 @@ import pytest
 
 from engine.errors import GrammarError
 from engine.parsers.tools import tool_parser
+from engine.structured_output.call_arguments import arguments_part
 from engine.structured_output.factory import ThinkingRules
 from engine.structured_output.grammar import json_part
 from engine.structured_output.json_schema import COMPACT
-from engine.structured_output.tool_grammar import (
-    TOOL_FORMATS,
-    CallRules,
-    ToolFormat,
-    arguments_part,
-    opens_with_token,
-    tool_format,
-    tool_grammar,
-)
+from engine.structured_output.tool_formats import TOOL_FORMATS, ToolFormat, tool_format
+from engine.structured_output.tool_grammar import CallRules, opens_with_token, tool_grammar
 from tests.engine.structured_output.grammars import EOS, allowed, byte_tokenizer, factory, feed, ids
 
 CITY = {
@@ -29,7 +23,8 @@ CITY = {
 FUNCTIONS = [{"name": "weather", "parameters": CITY}, {"name": "now"}]
 TOKENS = byte_tokenizer().added_token_ids
 CALLS = [("weather", {"city": "Genève"}), ("now", {})]
-FORMS = (*TOOL_FORMATS, "mistral 11")
+WHOLE = [name for name, form in TOOL_FORMATS.items() if form.parameters is None]
+FORMS = (*(name for name in WHOLE if not TOOL_FORMATS[name].is_channelled), "mistral 11")
 
 
 def form_of(name: str) -> tuple[str, ToolFormat]:
@@ -43,6 +38,7 @@ def written(form: ToolFormat, calls) -> str:
     texts = [
         form.before_name
         + name
+        + (":0" if form.is_numbered else "")
         + form.after_name
         + json.dumps(arguments, ensure_ascii=False)
         + form.after_arguments

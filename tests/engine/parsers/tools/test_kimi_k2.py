@@ -88,6 +88,12 @@ def test_ids_and_arguments_are_handed_on_as_written() -> None:
     ]
 
 
+def test_an_id_that_comes_twice_is_the_first_call_s() -> None:
+    text = f"{OPEN}{call('functions.a:0', '{}')}{call('functions.a:0', '{}')}{CLOSE}"
+    calls = tool_parser("kimi_k2").parse(text, [tool("a")]).calls
+    assert [one.id for one in calls] == ["functions.a:0", None]
+
+
 def tool(name: str, *arguments: str) -> dict[str, Any]:
     return {"name": name, "parameters": {"properties": {key: {} for key in arguments}}}
 
