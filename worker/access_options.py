@@ -8,7 +8,9 @@ from typing import Annotated
 
 from worker.option_groups import setting
 
-__all__ = ["AccessOptions"]
+__all__ = ["AccessOptions", "KeyLimitOptions"]
+
+_AS_ENDPOINT = "as the endpoint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,3 +62,49 @@ class AccessOptions:
         float,
         setting("--request-timeout", "Seconds that a synchronous request may take.", min=0.1),
     ] = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLimitOptions:
+    """The limits of one key; None: those of the endpoint."""
+
+    max_requests: Annotated[
+        int | None,
+        setting(
+            "--max-requests",
+            "Synchronous requests that the tenant may have waiting or running.",
+            min=0,
+            shown_default=_AS_ENDPOINT,
+        ),
+    ] = None
+    max_tokens: Annotated[
+        int | None,
+        setting("--max-tokens", "Tokens (estimated) of those.", min=0, shown_default=_AS_ENDPOINT),
+    ] = None
+    max_batches: Annotated[
+        int | None,
+        setting(
+            "--max-batches",
+            "Unfinished batches that the tenant may have.",
+            min=0,
+            shown_default=_AS_ENDPOINT,
+        ),
+    ] = None
+    max_batch_requests: Annotated[
+        int | None,
+        setting(
+            "--max-batch-requests",
+            "Queued requests of the tenant's batches, above which it may order no other.",
+            min=0,
+            shown_default=_AS_ENDPOINT,
+        ),
+    ] = None
+    max_batch_tokens: Annotated[
+        int | None,
+        setting(
+            "--max-batch-tokens",
+            "The same in tokens (estimated).",
+            min=0,
+            shown_default=_AS_ENDPOINT,
+        ),
+    ] = None

@@ -13,7 +13,7 @@ __all__ = ["refuse_bad_lines"]
 _MAX_SHOWN = 5
 
 
-def refuse_bad_lines(file: Path, errors: list[LineError]) -> None:
+def refuse_bad_lines(file: Path | str, errors: list[LineError]) -> None:
     """Raises RunError, with the first errors and their lines, if there is any."""
     if not errors:
         return

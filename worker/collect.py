@@ -12,10 +12,10 @@ from jobs.drain import Drain, FlushReport
 from jobs.errors import UnknownBatchError
 from jobs.queue import BatchState
 from jobs.redis_queue import RedisQueue
-from jobs.sinks.final import FinalReport, write_final_files
+from jobs.result_store import ResultStore
+from jobs.sinks.final import FinalReport, MakeWriter, write_final_files
 from jobs.sinks.manifest import RunFacts
 from jobs.sinks.target import Target
-from jobs.store import PartStore
 from worker.errors import RunError
 from worker.progress import Display, Snapshot
 
@@ -31,7 +31,7 @@ class Collector:
     """
 
     queue: RedisQueue
-    store: PartStore
+    store: ResultStore
     display: Display
     on_flush: Callable[[FlushReport], None] | None = None
     num_tokens: Callable[[], int] = lambda: 0
@@ -75,19 +75,27 @@ class Collector:
                 return
 
     async def write_files(
-        self, target: Target, facts: RunFacts, *, num_rows: int | None
+        self,
+        target: Target,
+        facts: RunFacts,
+        *,
+        num_rows: int | None,
+        make_writer: MakeWriter | None = None,
     ) -> FinalReport:
-        """Write the final files, all rows in input order; `num_rows` is how many there must be.
+        """Write the final files, all rows in input order; `num_rows` is how many there must be,
+        `make_writer` see write_final_files.
 
         Raises RunError if a line has no row, StoreWriteError, StoreDamagedError.
         """
         if num_rows is not None and len(self.store.done) < num_rows:
             raise RunError(
                 f"{num_rows - len(self.store.done)} of {num_rows} rows are missing in "
-                f"{self.store.folder}; run the same command again to compute them"
+                f"{self.store.place}; run the same command again to compute them"
             )
         self.display.phase("writing files")
-        return await asyncio.to_thread(write_final_files, target, self.store, facts=facts)
+        return await asyncio.to_thread(
+            write_final_files, target, self.store, facts=facts, make_writer=make_writer
+        )
 
 
 async def follow(

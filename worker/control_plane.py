@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 
 from jobs.blobs import Blobs, open_blobs
+from jobs.bodies import INLINE_BYTES, LARGEST_BYTES
 from jobs.control.context import Control, ControlSettings
 from jobs.control.metrics import ControlMetrics
 from jobs.control.steps import Steps
@@ -21,6 +22,7 @@ from jobs.records.batches import BatchRecords
 from jobs.records.files import FileRecords
 from jobs.registry import Registry
 from jobs.upkeep import Upkeep
+from worker.body_sweeper import sweep_bodies_for_ever
 from worker.connection import Connection
 from worker.endpoint_options import ControlOptions
 
@@ -69,15 +71,18 @@ async def open_control_plane(
             max_requests=options.max_batch_requests,
             is_mixing_models=options.allow_mixed_models,
             served_models=tuple(options.served_model_name or ()),
+            max_body_bytes=INLINE_BYTES if connection.bodies is None else LARGEST_BYTES,
         ),
     )
     maintenance = Maintenance(connection.queue, upkeep)
     async with asyncio.TaskGroup() as group:
         steps = Steps(control, redis, keys, group)
         lifecycle = Lifecycle(steps, maintenance, redis, keys)
+        sweeping = group.create_task(sweep_bodies_for_ever(connection))
         plane = ControlPlane(control, group.create_task(lifecycle.run()), steps)
         try:
             yield plane
         finally:
+            sweeping.cancel()
             await plane.stop()
             control.thread.shutdown()

@@ -181,7 +181,7 @@ def _all_facts(letter: DeadLetter) -> dict[str, Any]:
     try:
         body = json.loads(letter.body)
     except ValueError:
-        body = letter.body.decode(errors="replace")
+        body = letter.body.decode(errors="replace").lstrip("\0")
     return {
         **_facts(letter),
         "earlier_attempts": json.loads(letter.attempts_json),

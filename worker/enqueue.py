@@ -18,7 +18,7 @@ from jobs.registry import Registry
 from jobs.sinks.target import Target, TargetKind, parse_target
 from worker.bad_lines import refuse_bad_lines
 from worker.batches import known_status
-from worker.connection import Connection, needed_url, open_connection
+from worker.connection import Connection, bodies_in, needed_url, open_connection
 from worker.errors import EXIT_OK, RunError
 from worker.interruptible import interruptible
 from worker.producing import producer_settings
@@ -43,7 +43,8 @@ def enqueue_file(settings: EnqueueSettings) -> int:
 async def _enqueue(settings: EnqueueSettings, source: InputFile, target: Target | None) -> int:
     started_s = monotonic()
     batch_id = settings.batch_id or new_batch_id()
-    async with open_connection(settings.queue, give_up_s=_GIVE_UP_S) as connection:
+    bodies = await asyncio.to_thread(bodies_in, settings.blobs)
+    async with open_connection(settings.queue, give_up_s=_GIVE_UP_S, bodies=bodies) as connection:
         known = await Registry(connection.redis, connection.keys).known_models()
         names = set(known) or None
         if settings.batch.on_bad_line == "fail":
@@ -53,7 +54,9 @@ async def _enqueue(settings: EnqueueSettings, source: InputFile, target: Target 
         sys.stdout.write(f"{batch_id}\n")
         sys.stdout.flush()
         producer = JsonlProducer(
-            source, served_models=names, settings=producer_settings(settings.batch)
+            source,
+            served_models=names,
+            settings=producer_settings(settings.batch, takes_large=bodies is not None),
         )
         await interruptible(
             fan_out(connection.queue, batch_id, producer),
@@ -99,25 +102,32 @@ async def _announce(
 ) -> None:
     """Create the batch, or find the one of an interrupted enqueue of the same file."""
     batch = settings.batch
+    metadata = {"input": str(settings.file), "sha256": source.sha256}
+    if batch.dedupe:
+        metadata["order"] = "dedupe"
     spec = BatchSpec(
         batch_id=batch_id,
         tenant=batch.tenant,
         priority=batch.priority,
         expires_at_ms=int((time() + batch.expires_in) * 1000) if batch.expires_in else None,
         sink=_sink(target, wait=settings.wait),
-        metadata_json=json.dumps({"input": str(settings.file), "sha256": source.sha256}),
+        metadata_json=json.dumps(metadata),
     )
     if await connection.queue.create_batch(spec):
         return
     status = await known_status(connection, batch_id)
-    if json.loads(status.metadata_json or "{}").get("sha256") != source.sha256:
+    known = json.loads(status.metadata_json or "{}")
+    if known.get("sha256") != source.sha256:
         raise RunError(f"batch {batch_id} exists and has another input than {settings.file}")
+    if known.get("order") != metadata.get("order"):
+        with_or_without = "with" if known.get("order") else "without"
+        raise RunError(f"batch {batch_id} was begun {with_or_without} --dedupe; continue it so")
 
 
 def _sink(target: Target | None, *, wait: bool) -> str:
     if target is not None and target.kind is TargetKind.REDIS:
         return "redis"
-    return "client" if target is None or wait else str(target.path)
+    return "client" if target is None or wait else str(target)
 
 
 def _results_command(settings: EnqueueSettings, batch_id: str) -> str:

@@ -7,9 +7,9 @@ import asyncio
 
 from jobs.outbox_rows import entry_to_row
 from jobs.queue import BatchStatus
+from jobs.result_store import ResultStore
 from jobs.run_state import open_run_folder
 from jobs.sinks.target import Target, prepare_target
-from jobs.store import PartStore
 from worker.collect import Collector, snapshot
 from worker.connection import Connection
 from worker.errors import EXIT_OK, EXIT_ROWS_FAILED, RunError
@@ -81,7 +81,7 @@ async def _fetch(
     return EXIT_ROWS_FAILED if summary.num_failed else EXIT_OK
 
 
-async def _copy_rows(connection: Connection, batch_id: str, store: PartStore) -> None:
+async def _copy_rows(connection: Connection, batch_id: str, store: ResultStore) -> None:
     """Rows whose sink is Redis stay there."""
     after: str | None = None
     while entries := await connection.queue.read_outbox(batch_id, _ROWS_AT_ONCE, after=after):
@@ -90,7 +90,7 @@ async def _copy_rows(connection: Connection, batch_id: str, store: PartStore) ->
         after = entries[-1].entry_id
 
 
-def _check_complete(status: BatchStatus, store: PartStore) -> None:
+def _check_complete(status: BatchStatus, store: ResultStore) -> None:
     num_missing = (status.total or 0) - len(store.done)
     if num_missing > 0:
         raise RunError(

@@ -11,10 +11,10 @@ from time import monotonic
 from jobs.drain import Drain
 from jobs.queue import BatchState, BatchStatus
 from jobs.redis_queue import RedisQueue
+from jobs.result_store import ResultStore, open_result_store
 from jobs.sinks.final import write_final_files
 from jobs.sinks.manifest import RunFacts
 from jobs.sinks.target import Target, parse_target, prepare_target
-from jobs.store import PartStore
 from worker.metrics import WorkerMetrics
 
 __all__ = ["PathSinks", "batch_facts", "open_batch_store"]
@@ -29,7 +29,7 @@ class PathSinks:
     def __init__(self, queue: RedisQueue, metrics: WorkerMetrics) -> None:
         self._queue = queue
         self._metrics = metrics
-        self._stores: dict[str, PartStore] = {}
+        self._stores: dict[str, ResultStore] = {}
         self._flushed_s: dict[str, float] = {}
 
     async def drain(self, batch_id: str, sink: str) -> bool:
@@ -80,10 +80,10 @@ class PathSinks:
         await asyncio.to_thread(write)
 
 
-def open_batch_store(target: Target, batch_id: str) -> PartStore:
+def open_batch_store(target: Target, batch_id: str) -> ResultStore:
     """The parts of a batch next to its results. Raises StoreError."""
     assert target.state_folder is not None
-    return PartStore.open(target.state_folder / batch_id, batch_id)
+    return open_result_store(target, target.state_folder / batch_id, batch_id)
 
 
 def batch_facts(status: BatchStatus) -> RunFacts:

@@ -22,8 +22,8 @@ def run_file(settings: RunSettings) -> int:
     Raises SettingsError, RunError, InterruptedRun, JobsError, EngineError.
     """
     started_s = monotonic()
-    target = parse_target(settings.output)
-    if target.kind is TargetKind.REDIS:
+    target = parse_target(settings.output, is_table=settings.table is not None)
+    if target.kind is TargetKind.REDIS and settings.table is None:
         summary = _run_to_redis(settings, started_s)
     else:
         summary = run_to_files(settings, target, started_s)

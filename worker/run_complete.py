@@ -8,12 +8,13 @@ import logging
 from pathlib import Path
 from time import monotonic
 
-from jobs.producers.lines import count_lines
+from jobs.result_store import open_result_store
 from jobs.sinks.counts import RowCounts
 from jobs.sinks.final import write_final_files
 from jobs.sinks.manifest import RunFacts
+from jobs.sinks.remote import are_all_uploaded, uploaded_files
 from jobs.sinks.target import Target, TargetKind
-from jobs.store import PartStore
+from worker.facts import settings_facts
 from worker.progress import Summary
 from worker.run_plan import RunPlan
 
@@ -33,8 +34,8 @@ def answer_from_files(plan: RunPlan, started_s: float) -> Summary | None:
 
     Raises StoreError, InputError.
     """
-    store = PartStore.open(plan.folder.parts_folder, plan.batch_id)
-    lines = count_lines(plan.source)
+    store = open_result_store(plan.target, plan.folder.parts_folder, plan.batch_id)
+    lines = plan.source.count()
     num_missing = lines.num_lines - lines.num_blank - len(store.done)
     if num_missing > 0:  # the store has said what is damaged
         _log.warning("%d rows of the finished run are gone from its state folder", num_missing)
@@ -42,10 +43,11 @@ def answer_from_files(plan: RunPlan, started_s: float) -> Summary | None:
     counts = RowCounts()
     for part in store.parts:
         counts.add(store.read(part, _COUNTED))
-    files = tuple(plan.target.final_files())
+    files = _files_of(plan.target)
     if not _are_all_there(plan.target):
-        facts = RunFacts(input_path=plan.start.state.input_path, input_sha256=plan.source.sha256)
-        files = write_final_files(plan.target, store, facts=facts).files
+        files = write_final_files(
+            plan.target, store, facts=_facts(plan), make_writer=plan.source.make_writer
+        ).files
     return summary_of(counts, num_reused=counts.num_rows, started_s=started_s, files=files)
 
 
@@ -73,7 +75,25 @@ def summary_of(
     )
 
 
+def _facts(plan: RunPlan) -> RunFacts:
+    """What is known without running anything; the settings are those of the run that ran."""
+    return RunFacts(
+        input_path=plan.source.name,
+        input_sha256=plan.source.sha256,
+        model=plan.names[0],
+        model_hash=plan.model_hash,
+        settings={**settings_facts(plan.settings.process), **plan.source.settings},
+    )
+
+
+def _files_of(target: Target) -> tuple[Path | str, ...]:
+    """The result files that exist now."""
+    return tuple(target.final_files() if target.url is None else uploaded_files(target))
+
+
 def _are_all_there(target: Target) -> bool:
+    if target.url is not None:
+        return are_all_uploaded(target)
     if target.kind is not TargetKind.FOLDER or target.path is None:
         return bool(target.final_files())
     try:

@@ -19,7 +19,7 @@ from jobs.queue import BatchSpec
 from jobs.redis_queue import RedisQueue
 from worker.bad_lines import refuse_bad_lines
 from worker.collect import snapshot
-from worker.connection import Connection, open_connection, queue_settings
+from worker.connection import Connection, bodies_in, open_connection, queue_settings
 from worker.errors import InterruptedRun
 from worker.health_port import open_health_port
 from worker.lazy_worker import LazyWorker
@@ -53,11 +53,15 @@ async def run_to_redis(settings: RunSettings, display: Display, started_s: float
     metrics, shutdown = WorkerMetrics(names[0]), Shutdown()
     worker = LazyWorker(config, names, process.service, metrics, display)
     producer = JsonlProducer(
-        source, served_models=names, settings=producer_settings(settings.batch)
+        source,
+        served_models=names,
+        settings=producer_settings(settings.batch, takes_large=process.blobs is not None),
     )
     with shutdown.handling_signals():
         async with open_connection(
-            process.queue, settings=queue_settings(lease_s=process.service.lease_seconds)
+            process.queue,
+            settings=queue_settings(lease_s=process.service.lease_seconds),
+            bodies=await asyncio.to_thread(bodies_in, process.blobs),
         ) as connection:
             vitals = Vitals(connection.retrying, shutdown, stall_s=process.service.lease_seconds)
             spec = _spec(settings, source)

@@ -16,7 +16,12 @@ def _choices(folder: Path) -> dict[str, Any]:
 
 
 def test_rows_are_the_same_alone_and_beside_others(tmp_path: Path) -> None:
-    asks: dict[str, Any] = {"logprobs": True, "top_logprobs": 3, "temperature": 1.0, "max_tokens": 20}
+    asks: dict[str, Any] = {
+        "logprobs": True,
+        "top_logprobs": 3,
+        "temperature": 1.0,
+        "max_tokens": 20,
+    }
     lines = [
         line(f"row-{n}", model="demo", seed=n, **asks, messages=_messages(n)) for n in range(12)
     ]

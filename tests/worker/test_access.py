@@ -23,7 +23,7 @@ async def test_an_endpoint_for_others_needs_a_key_or_a_word(site: Site, redis: R
 async def test_loopback_is_open_until_there_is_a_key(site: Site, host: str) -> None:
     access = await open_access(AccessOptions(), host, site.connection)
     assert access.allows_anonymous
-    assert await access.tenant_of_key(None) is None
+    assert await access.valid_key(None) is None
 
 
 def test_every_limit_arrives_where_it_is_kept() -> None:

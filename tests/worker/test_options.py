@@ -45,6 +45,7 @@ def test_the_engine_gets_what_the_flags_say(tmp_path: Path) -> None:
             block_size=8,
             kv_cache_memory_bytes="1MB",
             enable_prefix_caching=False,
+            enforce_eager=True,
         ),
     )
     assert config.model.dtype == "float16"
@@ -56,6 +57,7 @@ def test_the_engine_gets_what_the_flags_say(tmp_path: Path) -> None:
     assert config.cache.block_size == 8
     assert config.cache.kv_cache_memory_bytes == 1_000_000
     assert not config.cache.enable_prefix_caching
+    assert config.enforce_eager
     assert config.seed == 7
 
 

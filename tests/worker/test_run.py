@@ -4,70 +4,24 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from engine.errors import ModelRefusedError
-from engine.step import StepPlan, StepResult
 from jobs.run_state import open_run_folder
-from tests.worker.doubles import ScriptedExecutor, fake_machine
-from worker import cli, loading, run_plan
-from worker.machine import Machine
+from tests.worker.stage import CountingExecutor, Stage
+from worker import cli
 
 pytestmark = pytest.mark.redis
 
 Line = dict[str, Any]
 
 
-class Stage:
-    """Stands in for the model. `executors` has one executor for each model that was loaded."""
-
-    def __init__(self) -> None:
-        self.executors: list[CountingExecutor] = []
-        self.make: Callable[[], CountingExecutor] = CountingExecutor
-        self.refusal: str | None = None
-        self.hash = "hash"
-
-    def load(self, _config: object, names: tuple[str, ...]) -> Machine:
-        if self.refusal is not None:
-            raise ModelRefusedError(self.refusal)
-        self.executors.append(self.make())
-        return fake_machine(
-            self.executors[-1], names=names, identity=f"{self.hash} dtype=auto seed=0"
-        )
-
-    @property
-    def num_computed(self) -> int:
-        return sum(len(executor.seen) for executor in self.executors)
-
-
-class CountingExecutor(ScriptedExecutor):
-    """Remembers the requests it saw; sends this process a signal before step `signal_at`."""
-
-    def __init__(self, signal_at: int | None = None, number: int = signal.SIGINT) -> None:
-        super().__init__()
-        self.seen: set[str] = set()
-        self.signal_at = signal_at
-        self.number = number
-
-    def submit(self, plan: StepPlan) -> StepResult:
-        if self.signal_at is not None and len(self.num_rows) == self.signal_at:
-            os.kill(os.getpid(), self.number)
-        self.seen.update(row.request_id for row in plan.rows)
-        return super().submit(plan)
-
-
 @pytest.fixture(autouse=True)
-def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    stage = Stage()
-    monkeypatch.setattr(run_plan, "resolve_model", lambda *_: Path("/nowhere"))
-    monkeypatch.setattr(run_plan, "model_hash", lambda _: stage.hash)
-    monkeypatch.setattr(loading, "load_machine", stage.load)
-    return stage
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage.set_up(monkeypatch)
 
 
 def line(custom_id: str, text: str = "hi", **parameters: Any) -> Line:

@@ -4,13 +4,19 @@ import json
 import shutil
 import signal
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from time import time
 
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.producers.windows import ProducerSettings
+from jobs.run_state import RunKind, RunStart, RunState
 from tests.worker.test_run import CountingExecutor, Stage, contents, line, read, stage, write
 from worker import cli
+from worker.file_run import begun_s
+from worker.producing import producer_settings
 
 __all__ = ["stage"]  # a fixture
 
@@ -117,3 +123,39 @@ def test_a_finished_run_whose_parts_are_lost_is_put_right(
     assert list(contents(out / "output.jsonl")) == [f"r{n}" for n in range(6)]
     assert len(columns(out, "idx")) == 6
     assert stage.num_computed == (6 if are_results_there else 12)
+
+
+@pytest.mark.slow
+def test_identical_requests_far_apart_are_computed_once(
+    tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Further than the queue remembers answers."""
+
+    def small_windows(*args: object, **options: object) -> ProducerSettings:
+        return replace(producer_settings(*args, **options), window_lines=100)
+
+    monkeypatch.setattr("worker.run_plan.producer_settings", small_windows)
+    distinct = [line(f"d{n}", text=f"text {n}", temperature=0) for n in range(1_200)]
+    again = [line(f"a{n}", text=f"text {n}", temperature=0) for n in range(5)]
+    file = write(tmp_path / "in.jsonl", *distinct, *again)
+    out = tmp_path / "out"
+    assert cli.main(["run", str(file), "-o", str(out), "--dedupe"]) == 0
+    assert stage.num_computed == 1_200
+    rows = columns(out, "idx", "custom_id", "deduped_from")
+    assert [row[:2] for row in rows[1_200:]] == [(1_200 + n, f"a{n}") for n in range(5)]
+    origins = [row[2] for row in rows]
+    pairs = [(origins[n], origins[1_200 + n]) for n in range(5)]
+    assert all(pair in ((None, n), (1_200 + n, None)) for n, pair in enumerate(pairs))
+
+
+def test_a_batch_that_is_announced_again_keeps_its_window() -> None:
+    state = RunState(
+        batch_id="b",
+        generation=1,
+        input_path="x",
+        input_sha256="",
+        engine_identity="",
+        started_at="2026-11-22T10:00:00Z",
+    )
+    assert begun_s(RunStart(kind=RunKind.CONTINUED, state=state)) == 1_795_341_600
+    assert abs(begun_s(RunStart(kind=RunKind.NEW, state=state)) - time()) < 60

@@ -1,0 +1,142 @@
+"""The types of columns that were written as text.
+
+Found by looking at every row, not at the first ones, so that no cell can turn up later that has no
+place in its column.
+
+Owns: which type fits all cells, and the arrays. Must not know: files, rows that are none.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["CsvTypes", "JsonTypes", "TextTypes"]
+
+_ROWS_WITH_ZEROS = r"^[+-]?0[0-9]"  # 007 is a name, not a number
+_LONG_NUMBERS = r"^[+-]?[0-9]{16,}$"  # a float would round it
+_CANDIDATES: Sequence[Any] = (pa.int64(), pa.float64(), pa.bool_())
+_NOT_BOOLEAN = re.compile("[^01]")
+_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class TextTypes(Protocol):
+    """Types of columns, from all their cells."""
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Look at some more rows."""
+        ...
+
+    def schema(self) -> pa.Schema:
+        """The columns in the order in which they came up."""
+        ...
+
+    def array(self, cells: Sequence[Any], kind: Any) -> Any:
+        """Cells of a column of that type; those that were looked at fit."""
+        ...
+
+
+class CsvTypes:
+    """int64, float64 or bool where every cell that is not empty is one, written as one; else
+    strings.
+    """
+
+    def __init__(self) -> None:
+        self._fitting: dict[str, list[Any]] = {}
+        self._has_cells: set[str] = set()
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """See TextTypes."""
+        for name in rows[0] if rows else ():
+            fitting = self._fitting.setdefault(name, list(_CANDIDATES))
+            cells = pa.array([row[name] for row in rows], pa.string()).drop_null()
+            if len(cells):
+                self._has_cells.add(name)
+                fitting[:] = [kind for kind in fitting if _fits(cells, kind)]
+
+    def schema(self) -> pa.Schema:
+        """See TextTypes."""
+        return pa.schema(
+            [
+                pa.field(name, kinds[0] if kinds and name in self._has_cells else pa.string())
+                for name, kinds in self._fitting.items()
+            ]
+        )
+
+    def array(self, cells: Sequence[Any], kind: Any) -> Any:
+        """See TextTypes."""
+        return pa.array(cells, pa.string()).cast(kind)
+
+
+class JsonTypes:
+    """The Arrow types of JSON values. Columns whose values have no type in common (strings and
+    numbers, objects without keys) are strings: text as it is, anything else as JSON.
+    """
+
+    def __init__(self) -> None:
+        self._types: dict[str, Any] = {}
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """See TextTypes."""
+        cells: dict[str, list[Any]] = {}
+        for row in rows:
+            for name, value in row.items():
+                cells.setdefault(name, []).append(value)
+        for name, values in cells.items():
+            before = self._types.get(name, pa.null())
+            if before is not None:  # None: nothing in common
+                self._types[name] = _common_type(before, values)
+
+    def schema(self) -> pa.Schema:
+        """See TextTypes."""
+        return pa.schema([(name, _column_type(kind)) for name, kind in self._types.items()])
+
+    def array(self, cells: Sequence[Any], kind: Any) -> Any:
+        """See TextTypes."""
+        if pa.types.is_string(kind):
+            cells = [
+                cell if cell is None or isinstance(cell, str) else _dump(cell) for cell in cells
+            ]
+        elif pa.types.is_float64(kind):
+            cells = [None if cell is None else float(cell) for cell in cells]
+        return pa.array(cells, type=kind)
+
+
+def _fits(cells: Any, kind: Any) -> bool:
+    if kind != pa.bool_():
+        for pattern in (_ROWS_WITH_ZEROS, _LONG_NUMBERS if kind == pa.float64() else None):
+            if pattern and pc.any(pc.match_substring_regex(cells, pattern)).as_py():
+                return False
+    elif not all(_NOT_BOOLEAN.match(cell) for cell in cells.to_pylist()):
+        return False
+    try:
+        cells.cast(kind)
+    except (pa.ArrowException, ValueError):
+        return False
+    return True
+
+
+def _common_type(before: Any, values: Sequence[Any]) -> Any:
+    """The type of `values` and what came before; None if there is none."""
+    try:
+        found = pa.array(values).type
+        fields = [pa.schema([("x", kind)]) for kind in (before, found)]
+        return pa.unify_schemas(fields, promote_options="permissive").field(0).type
+    except (pa.ArrowException, OverflowError, ValueError, TypeError):
+        return None
+
+
+def _column_type(kind: Any) -> Any:
+    return pa.string() if kind is None or _is_unknown(kind) else kind
+
+
+def _is_unknown(kind: Any) -> bool:
+    """Whether a type says nothing about some of its values, or is one that files cannot hold."""
+    if pa.types.is_null(kind):
+        return True
+    if pa.types.is_struct(kind):
+        return kind.num_fields == 0 or any(_is_unknown(field.type) for field in kind)
+    return pa.types.is_list(kind) and _is_unknown(kind.value_type)

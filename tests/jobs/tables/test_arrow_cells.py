@@ -1,0 +1,52 @@
+import pyarrow as pa
+import pytest
+
+from jobs.errors import InputError
+from jobs.tables.arrow_cells import cells_of, conform, plain_schema
+
+
+def test_ways_of_storing_are_not_types() -> None:
+    schema = pa.schema(
+        [
+            ("a", pa.dictionary(pa.int8(), pa.large_string())),
+            ("b", pa.run_end_encoded(pa.int32(), pa.int64())),
+            ("c", pa.binary_view()),
+            ("d", pa.list_(pa.int8())),
+        ],
+        metadata={"x": "y"},
+    )
+    plain = plain_schema(schema, "t")
+    assert plain.types == [pa.large_string(), pa.int64(), pa.binary(), pa.list_(pa.int8())]
+    assert plain.metadata is None
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    with pytest.raises(InputError, match="t has two columns that are called 'a'"):
+        plain_schema(pa.schema([("a", pa.int8()), ("a", pa.int8())]), "t")
+
+
+def test_a_batch_gets_exactly_the_columns_that_are_asked_for() -> None:
+    schema = pa.schema([("p", pa.int32()), ("a", pa.float64()), ("none", pa.string())])
+    batch = conform(pa.record_batch({"a": [1, None], "x": [1, 2]}), schema, {"p": 7}, "t")
+    assert batch.schema == schema
+    assert batch.to_pylist() == [
+        {"p": 7, "a": 1.0, "none": None},
+        {"p": 7, "a": None, "none": None},
+    ]
+
+
+def test_a_cell_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(InputError, match=r"t: column 'a' cannot be read: .*300"):
+        conform(pa.record_batch({"a": [300]}), pa.schema([("a", pa.int8())]), {}, "t")
+
+
+def test_widened_integers_may_be_rounded() -> None:
+    batch = pa.record_batch({"a": [2**60 + 1]})
+    (row,) = conform(batch, pa.schema([("a", pa.float64())]), {}, "t").to_pylist()
+    assert row == {"a": float(2**60 + 1)}
+
+
+def test_a_cell_that_python_does_not_have_is_refused() -> None:
+    far = pa.record_batch({"a": pa.array([2**62], pa.timestamp("s"))})
+    with pytest.raises(InputError, match="t has a cell that cannot be read"):
+        cells_of(far, "t")
