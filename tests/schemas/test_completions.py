@@ -68,7 +68,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str | None, str | None]] = {
     "logprobs -1": ({"logprobs": -1}, "integer_below_min_value", "logprobs"),
     "prompt_logprobs": ({"prompt_logprobs": 21}, "integer_above_max_value", "prompt_logprobs"),
     "two forms": (
-        {"guided_regex": "a", "guided_json": "{}"}, "invalid_value", "guided_json",
+        {"guided_regex": "a", "guided_json": "{}"},
+        "invalid_value",
+        "guided_json",
     ),
     "no allowed token": ({"allowed_token_ids": []}, "empty_array", "allowed_token_ids"),
     "max_tokens": ({"max_tokens": -1}, "integer_below_min_value", "max_tokens"),
