@@ -113,7 +113,7 @@ BAD: dict[str, tuple[dict[str, Any] | str | bytes, int, str | None, str | None]]
     ),
     "template": (line("template", chat_template="{{ 1/0 }}"), 400, None, "chat_template"),
     "long": (line("long", "many words " * 9000), 400, "context_length_exceeded", "messages"),
-    "big": (line("big", "x" * 2_000_000), 413, None, None),
+    "large": (line("large", "x" * 2_000_000), 400, "context_length_exceeded", "messages"),
     "tool-alone": (
         messages("tool-alone", USER, {"role": "tool", "content": "x", "tool_call_id": "1"}),
         400,
@@ -133,6 +133,7 @@ NAMELESS: list[tuple[dict[str, Any] | str | bytes, str]] = [
     (line("x") | {"custom_id": 7}, "custom_id"),
     (line("x") | {"custom_id": ""}, "custom_id"),
     ('{"custom_id": "cut off', "JSON"),
+    (line("big", "x" * 17_000_000), "at most"),
     (raw("nan", '{"model":"demo","messages":[],"top_p":NaN}'), "JSON"),
     (raw("infinite", '{"model":"demo","temperature":1e999}'), "JSON"),
 ]
@@ -194,7 +195,7 @@ def test_lines_without_an_id_are_named_by_their_number(out: Path) -> None:
         message = row["response"]["body"]["error"]["message"]
         assert message.startswith(f"line {number}:"), message
         assert word.lower() in message.lower()
-        assert row["response"]["status_code"] == 400
+        assert row["response"]["status_code"] == (413 if word == "at most" else 400)
 
 
 def test_a_template_that_raises_is_the_line_s_fault(tmp_path: Path) -> None:
