@@ -123,7 +123,10 @@ class AsyncEngine:
         self._is_closed = True
         self._inbox.put(None)
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+            try:
+                await asyncio.to_thread(self._thread.join)
+            except RuntimeError:  # the interpreter is ending and starts no threads any more
+                self._thread.join()
         self._fail_all(EngineClosedError("the engine was closed"))
         self._core.shutdown()
 

@@ -5,6 +5,7 @@ it was sent, so a block that is shared, reused or addressed wrongly changes the 
 out. `next_token` is its "model".
 """
 
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,7 +81,8 @@ class FakeExecutor:
     """Runs plans on a KV cache of token ids.
 
     `failing` makes a step raise if it holds one of these request ids; `max_in_flight` 2 plays
-    step-ahead: results are computed at submit and handed out at collect.
+    step-ahead: results are computed at submit and handed out at collect. `step_s` is how long a
+    step takes, for tests that must act before a request ends.
     """
 
     def __init__(self, num_blocks: int, block_size: int, *, max_in_flight: int = 1) -> None:
@@ -90,9 +92,12 @@ class FakeExecutor:
         self.rows: dict[str, _Row] = {}
         self.plans: list[StepPlan] = []
         self.failing: set[str] = set()
+        self.step_s = 0.0
         self.is_shut_down = False
 
     def submit(self, plan: StepPlan) -> StepResult:
+        if self.step_s:
+            time.sleep(self.step_s)
         self.plans.append(plan)
         for request_id in plan.dropped_request_ids:
             self.rows.pop(request_id, None)

@@ -46,9 +46,13 @@ def num_parts(store: ObjectServer, prefix: str) -> int:
 
 @pytest.mark.timeout(400)
 def test_a_killed_run_goes_on_here_and_elsewhere(store: ObjectServer, tmp_path: Path) -> None:
-    lines = [line(f"r{n}", f"question {n}", max_tokens=20 + n % 30) for n in range(80)]
+    num_rows = 200  # enough to be interrupted twice on a fast machine
+    lines = [
+        line(f"r{n}", f"question {n}", max_tokens=60 + n % 40, ignore_eos=True)
+        for n in range(num_rows)
+    ]
     file = write(tmp_path / "in.jsonl", *lines)
-    command = ("run", str(file), "-o", f"{URL}/killed/", "--max-num-seqs", "4")
+    command = ("run", str(file), "-o", f"{URL}/killed/", "--max-num-seqs", "2")
     with running(*command, **store.environment) as first:
         wait_for(lambda: num_parts(store, "killed/") >= 1, "the first part", timeout_s=120)
         end(first, signal.SIGKILL)
@@ -61,9 +65,9 @@ def test_a_killed_run_goes_on_here_and_elsewhere(store: ObjectServer, tmp_path: 
     assert ended.code == 0, ended.err
     kept = next(each for each in ended.out.splitlines() if "kept" in each)
     assert int(kept.split()[-1]) >= 2
-    assert ids_in(store.read("killed/output.jsonl")) == [f"r{n}" for n in range(80)]
+    assert ids_in(store.read("killed/output.jsonl")) == [f"r{n}" for n in range(num_rows)]
     table = pq.read_table(io.BytesIO(store.read("killed/results.parquet")))
-    assert table.column("idx").to_pylist() == list(range(80))
+    assert table.column("idx").to_pylist() == list(range(num_rows))
     batches = {name.split("/")[2] for name in store.names() if "killed/.headrace" in name}
     assert len(batches) == 1, "the rows of the killed run were taken over"
     again = headrace(*command, **elsewhere)

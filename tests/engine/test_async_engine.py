@@ -42,6 +42,7 @@ async def test_a_bad_request_fails_its_own_caller_only(engine: AsyncEngine) -> N
 async def test_cancelling_the_caller_aborts_the_request(
     engine: AsyncEngine, fake: FakeEngine
 ) -> None:
+    fake.executor.step_s = 0.005
     request = make_request("long", [1, 2], max_tokens=398)
     task = asyncio.create_task(engine.run(request))
     while not fake.scheduler.num_running:
@@ -57,6 +58,7 @@ async def test_cancelling_the_caller_aborts_the_request(
 async def test_abort_returns_the_request_with_what_it_has(
     engine: AsyncEngine, fake: FakeEngine
 ) -> None:
+    fake.executor.step_s = 0.005
     request = make_request("long", [1, 2], max_tokens=398)
     task = asyncio.create_task(engine.run(request))
     while not request.output_token_ids:
@@ -107,7 +109,10 @@ async def test_who_watches_hears_of_each_step_but_the_last(engine: AsyncEngine) 
     assert engine._watches == {}
 
 
-async def test_a_watched_request_that_is_aborted_is_forgotten(engine: AsyncEngine) -> None:
+async def test_a_watched_request_that_is_aborted_is_forgotten(
+    engine: AsyncEngine, fake: FakeEngine
+) -> None:
+    fake.executor.step_s = 0.005
     heard: list[list[int]] = []
     running = asyncio.create_task(
         engine.run(

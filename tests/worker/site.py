@@ -29,7 +29,7 @@ def chat(text: str = "hi", **parameters: Any) -> dict[str, Any]:
 class Site:
     """One namespace on one server. `lease_s` is short, so that lapses are quick."""
 
-    def __init__(self, redis: Redis, *, lease_s: float = 1.0) -> None:
+    def __init__(self, redis: Redis, *, lease_s: float = 2.0) -> None:
         self.lease_s = lease_s
         keys = Keys("test")
         settings = QueueSettings(

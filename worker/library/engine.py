@@ -172,7 +172,5 @@ def _close(machine: "Machine", portal: Portal) -> None:
     """Nothing that the object holds may be the object: it runs when that is gone."""
     try:
         portal.call(machine.engine.close())
-    except RuntimeError:  # the interpreter is ending, and starts no threads any more
-        return
     finally:
         portal.close()
