@@ -175,7 +175,7 @@ async def test_a_cancelled_batch_ends_waiting_jobs(site: Site) -> None:
 
 
 async def test_long_jobs_keep_their_leases(site: Site) -> None:
-    executor = SlowSteps(0.15)
+    executor = SlowSteps(0.25)
     await site.submit(chat("text", max_tokens=20))
     async with site.worker(fake_machine(executor)):
         await site.finished()
