@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from engine.demo_model.training.arithmetic import drill
+from engine.demo_model.training.curriculum import Lesson, lesson
 from engine.demo_model.training.mixture import draw
 from engine.demo_model.training.recall import exercise
 from engine.demo_model.training.rendering import Rendered, render
@@ -27,13 +28,12 @@ _STRIP_TOKENS = 1536
 _STRIPS_PER_STEP = 2
 STEP_TOKENS = _STRIP_TOKENS * _STRIPS_PER_STEP
 _LENGTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
-_SHARD_EXAMPLES = 1000
+_SHARD_STRIPS = 400
+_EXAMPLES_AT_ONCE = 100
 _PROMPT_WEIGHT = 0.1
 # A label or a sum is a token or three, a call is forty of which most are plain from the schema.
 _ANSWER_WEIGHTS = {"arithmetic": 4.0, "classification": 3.0, "chat": 1.5, "copying": 1.5}
 _EXERCISE_TOKENS = 256
-_FIRST_EXERCISE_SHARE, _LAST_EXERCISE_SHARE = 0.75, 0.25
-_DRILL_SHARE = 0.25  # of the exercises
 _MARK_TOKENS = 6  # <think>, two line ends, </think>, two line ends
 
 
@@ -61,20 +61,12 @@ class _Entry:
 
 
 def shard(tokenizer: Tokenizer, seed: int, index: int, progress: float) -> list[Batch]:
-    """The batches of one deterministic shard."""
+    """The batches of one deterministic shard, at the curriculum's `progress`, 0..1."""
     rng = Random(f"{seed}/{index}")
-    by_length: dict[int, list[_Entry]] = {length: [] for length in _LENGTHS}
-    for _ in range(_SHARD_EXAMPLES):
-        example = draw(rng, progress)
-        entry = _entry(tokenizer, render(example), _ANSWER_WEIGHTS.get(example.task, 1.0))
-        padded = next(length for length in _LENGTHS if len(entry.targets) <= length)
-        by_length[padded].append(entry)
-    strips = []
-    for length, entries in by_length.items():
-        rows = _STRIP_TOKENS // length
-        for start in range(0, len(entries) - rows + 1, rows):
-            strips.append((length, entries[start : start + rows]))
-    strips += _exercise_strips(rng, tokenizer, len(strips), progress)
+    plan = lesson(progress)
+    num_exercises = round(_SHARD_STRIPS * plan.exercise_share)
+    strips = _exercise_strips(rng, tokenizer, num_exercises, plan)
+    strips += _conversation_strips(rng, tokenizer, _SHARD_STRIPS - num_exercises, progress)
     rng.shuffle(strips)
     usable = len(strips) - len(strips) % _STRIPS_PER_STEP
     return [
@@ -83,11 +75,27 @@ def shard(tokenizer: Tokenizer, seed: int, index: int, progress: float) -> list[
     ]
 
 
-def _exercise_strips(
-    rng: Random, tokenizer: Tokenizer, num_others: int, progress: float
+def _conversation_strips(
+    rng: Random, tokenizer: Tokenizer, count: int, progress: float
 ) -> list[tuple[int, list[_Entry]]]:
-    """Exercises beside `num_others` strips of conversations: most at first, fewer later."""
-    share = _FIRST_EXERCISE_SHARE + (_LAST_EXERCISE_SHARE - _FIRST_EXERCISE_SHARE) * progress
+    """About `count` strips; what does not fill a strip of its length is left out."""
+    waiting: dict[int, list[_Entry]] = {length: [] for length in _LENGTHS}
+    strips: list[tuple[int, list[_Entry]]] = []
+    while len(strips) < count:
+        for _ in range(_EXAMPLES_AT_ONCE):
+            example = draw(rng, progress)
+            entry = _entry(tokenizer, render(example), _ANSWER_WEIGHTS.get(example.task, 1.0))
+            length = next(length for length in _LENGTHS if len(entry.targets) <= length)
+            waiting[length].append(entry)
+            if len(waiting[length]) == _STRIP_TOKENS // length:
+                strips.append((length, waiting[length]))
+                waiting[length] = []
+    return strips
+
+
+def _exercise_strips(
+    rng: Random, tokenizer: Tokenizer, count: int, plan: Lesson
+) -> list[tuple[int, list[_Entry]]]:
     added = tokenizer.get_added_tokens_decoder()
     vocabulary = [token for token in range(tokenizer.get_vocab_size()) if token not in added]
 
@@ -97,14 +105,14 @@ def _exercise_strips(
         return ids
 
     strips = []
-    for _ in range(round(num_others * share / (1 - share))):
+    for _ in range(count):
         entries = []
-        is_drill = rng.random() < _DRILL_SHARE
+        is_drill = rng.random() < plan.drill_share
         for _ in range(_STRIP_TOKENS // _EXERCISE_TOKENS):
             if is_drill:
                 tokens, learnt = _drill_tokens(rng, tokenizer)
             else:
-                tokens, learnt = exercise(rng, vocabulary, encode, _EXERCISE_TOKENS)
+                tokens, learnt = exercise(rng, vocabulary, encode, _EXERCISE_TOKENS, plan)
             entries.append(_Entry(tokens[:-1], tokens[1:], [float(known) for known in learnt[1:]]))
         strips.append((_EXERCISE_TOKENS, entries))
     return strips

@@ -11,6 +11,8 @@ by looking them up: so the circuits form in a few million tokens.
 from collections.abc import Callable, Sequence
 from random import Random
 
+from engine.demo_model.training.curriculum import Lesson
+
 __all__ = ["exercise"]
 
 Encode = Callable[[str], Sequence[int]]
@@ -40,7 +42,8 @@ _NAME_MARKS = (("", ", "), ("", " / "), ("", " or "), ("- ", "\n"))
 class _Writer:
     """Tokens of one exercise and which of them are learnt."""
 
-    def __init__(self, encode: Encode) -> None:
+    def __init__(self, encode: Encode, most_fillers: int) -> None:
+        self.most_fillers = most_fillers
         self.tokens: list[int] = []
         self.learnt: list[bool] = []
         self._encode = encode
@@ -59,16 +62,17 @@ class _Writer:
 
 
 def exercise(
-    rng: Random, vocabulary: Sequence[int], encode: Encode, length: int
+    rng: Random, vocabulary: Sequence[int], encode: Encode, length: int, lesson: Lesson
 ) -> tuple[list[int], list[bool]]:
     """`length` + 1 token ids and, for each, whether it can be known. Words are of `vocabulary`,
-    what stands between them is encoded with `encode`.
+    what stands between them is encoded with `encode`; `lesson` says which exercises there are.
     """
     alphabet = vocabulary
     if rng.random() < _FEW:  # few tokens come again and again: one token before does not identify
         alphabet = rng.sample(vocabulary, rng.randint(_SMALLEST_ALPHABET, _LARGEST_ALPHABET))
-    make = rng.choices((_pairs, _choices, _repeats), (4, 4, 1))[0]
-    writer = _Writer(encode)
+    kinds = (lesson.pairs, lesson.choices, lesson.repeats)
+    make = rng.choices((_pairs, _choices, _repeats), kinds)[0]
+    writer = _Writer(encode, lesson.most_fillers)
     while len(writer.tokens) <= length:
         make(rng, writer, vocabulary, alphabet, length + 1 - len(writer.tokens))
     return writer.tokens[: length + 1], writer.learnt[: length + 1]
@@ -144,7 +148,7 @@ def _choices(
         if not own:
             shown = rng.sample(shown, rng.randint(1, len(shown)))
         parts = [[token] for token in shown]
-        for _ in range(rng.randint(0, 5)):
+        for _ in range(rng.randint(0, writer.most_fillers)):
             parts.insert(rng.randint(0, len(parts)), [rng.choice(tokens)])
         writer.add("<|im_start|>user\n")
         for part in parts:

@@ -30,7 +30,7 @@ from engine.demo_model.training.rendering import render
 from engine.demo_model.training.tokenizer import train_tokenizer
 
 _TOKENIZER_EXAMPLES = 12_000
-_CURRICULUM_SHARDS = 80
+_CURRICULUM_SHARDS = 12
 _WARMUP_STEPS = 60
 _DECAY_FROM = 0.55
 _CHECK_EVERY_S = 420.0
@@ -59,8 +59,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--hidden-size", type=int, default=Shape.hidden_size)
     parser.add_argument("--num-layers", type=int, default=Shape.num_layers)
     parser.add_argument("--intermediate-size", type=int, default=Shape.intermediate_size)
-    parser.add_argument("--matrix-rate", type=float, default=0.012)
-    parser.add_argument("--other-rate", type=float, default=0.003)
+    parser.add_argument("--matrix-rate", type=float, default=0.006)
+    parser.add_argument("--other-rate", type=float, default=0.0015)
     return parser.parse_args()
 
 

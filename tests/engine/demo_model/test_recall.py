@@ -3,6 +3,7 @@
 from collections import Counter
 from random import Random
 
+from engine.demo_model.training.curriculum import lesson
 from engine.demo_model.training.recall import exercise
 
 _VOCABULARY = range(300, 2000)
@@ -15,7 +16,8 @@ def _encode(mark: str) -> list[int]:
 
 
 def _exercise(number: int) -> tuple[list[int], list[bool]]:
-    return exercise(Random(number), _VOCABULARY, _encode, _LENGTH)
+    plan = lesson(number % 11 / 10)
+    return exercise(Random(number), _VOCABULARY, _encode, _LENGTH, plan)
 
 
 def test_an_exercise_has_one_token_more_than_its_length() -> None:
@@ -26,8 +28,8 @@ def test_an_exercise_has_one_token_more_than_its_length() -> None:
 
 
 def test_exercises_are_deterministic() -> None:
-    assert _exercise(3) == exercise(Random(3), _VOCABULARY, _encode, _LENGTH)
-    assert _exercise(3) != exercise(Random(4), _VOCABULARY, _encode, _LENGTH)
+    assert _exercise(3) == _exercise(3)
+    assert _exercise(3) != _exercise(14)
 
 
 def test_a_fair_share_of_the_tokens_is_learnt() -> None:

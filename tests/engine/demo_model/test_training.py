@@ -116,7 +116,7 @@ def test_an_earlier_answer_is_learnt_as_it_would_be_written() -> None:
 def test_loss_weights_cover_the_answers_and_nothing_past_them(tokenizer: Tokenizer) -> None:
     end = tokenizer.token_to_id("<|im_end|>")
     num_exercises = num_conversations = 0
-    for batch in shard(tokenizer, 1, 0, 0.5)[:20]:
+    for batch in shard(tokenizer, 1, 0, 1.0)[:20]:
         assert batch.tokens.shape == (STEP_TOKENS,)
         assert sum(rows * length for rows, length in batch.groups) == STEP_TOKENS
         offset = 0
