@@ -37,7 +37,8 @@ _MAX_LABEL_CHARS = 200
 class KeyLimits:
     """What callers with a key may have in work, counted over all that their tenant has; None: what
     the endpoint allows everybody, 0: any number. Requests and tokens are those that clients wait
-    for; the others are of batches.
+    for; the others are of batches. `max_request_bytes` is the size of one request that a client
+    waits for; it can only be less than what the endpoint allows everybody.
     """
 
     max_requests: int | None = None
@@ -45,6 +46,7 @@ class KeyLimits:
     max_batches: int | None = None
     max_batch_requests: int | None = None
     max_batch_tokens: int | None = None
+    max_request_bytes: int | None = None
 
 
 NO_LIMITS = KeyLimits()

@@ -108,3 +108,12 @@ class KeyLimitOptions:
             shown_default=_AS_ENDPOINT,
         ),
     ] = None
+    max_request_bytes: Annotated[
+        int | None,
+        setting(
+            "--max-request-bytes",
+            "Size of one synchronous request, less than the endpoint's own 1 MB.",
+            min=0,
+            shown_default=_AS_ENDPOINT,
+        ),
+    ] = None

@@ -49,7 +49,9 @@ _PING = b": ping\n\n"
 
 async def answer_online(request: Request, url: str, services: Services, tenant: Tenant) -> Response:
     """The answer to a request to the endpoint `url`. Raises ApiError for one that is refused."""
-    body = await read_json(request, max_bytes=services.settings.max_body_bytes)
+    own = tenant.limits.max_request_bytes
+    largest = services.settings.max_body_bytes
+    body = await read_json(request, max_bytes=min(own, largest) if own else largest)
     parsed = ENDPOINTS[url].parse(body)
     check_request(parsed)
     assert services.online is not None, "this app was built without online calls"

@@ -38,9 +38,9 @@ def test_a_key_is_shown_once_listed_without_its_secret_and_revoked(
     (entry,) = json.loads(run("list", "--json")[1])
     assert set(entry) == {"key_id", "tenant", "label", "created_at", "revoked_at", "limits"}
     assert set(entry["limits"].values()) == {None}
-    limits = ("--max-batches", "2", "--max-requests", "0", "--max-batch-tokens", "7")
+    limits = ("--max-batches", "2", "--max-requests", "0", "--max-request-bytes", "7")
     assert run("create", "--tenant", "small", *limits)[0] == 0
-    assert "max-requests=0 max-batches=2 max-batch-tokens=7" in run("list")[1]
+    assert "max-requests=0 max-batches=2 max-request-bytes=7" in run("list")[1]
     code, _, err = run("revoke", "nothing")
     assert code == 2
     assert "no key 'nothing'" in err

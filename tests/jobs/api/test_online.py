@@ -188,3 +188,19 @@ async def test_a_key_bounds_what_its_clients_have_waiting(
     assert endpoint.services.metrics.registry.get_sample_value("headrace:clients_refused_total")
     first.cancel()
     await asyncio.wait([first])
+
+
+async def test_a_key_bounds_the_size_of_a_request(
+    client: httpx2.AsyncClient, endpoint: Endpoint
+) -> None:
+    await endpoint.serve("demo")
+    keys = ApiKeys(endpoint.redis, endpoint.keys)
+    access = Access(keys=keys, is_local=True, allows_anonymous=True)
+    app = client._transport.app  # type: ignore[attr-defined]
+    app.state.services = replace(app.state.services, access=access)
+    secret = await keys.create("acme", limits=KeyLimits(max_request_bytes=len(json.dumps(BODY))))
+    headers = {"authorization": f"Bearer {secret}"}
+    longer = {**BODY, "user": "somebody"}
+    reply = await client.post(CHAT, json=longer, headers=headers)
+    assert reply.status_code == 413
+    assert reply.json()["error"]["code"] == "request_too_large"
