@@ -69,7 +69,8 @@ def test_the_same_file_gives_the_same_rows(tmp_path: Path) -> None:
     file = write(tmp_path / "in.jsonl", *(line(f"r{n}", temperature=1) for n in range(5)))
     texts = []
     for name in ("one", "two"):
-        assert headrace("run", str(file), "-o", str(tmp_path / name)).code == 0
+        command = ("run", str(file), "-o", str(tmp_path / name), "--deterministic")
+        assert headrace(*command).code == 0
         rows = read(tmp_path / name / "output.jsonl")
         texts.append([row["response"]["body"]["choices"] for row in rows])
     assert texts[0] == texts[1]
@@ -97,9 +98,9 @@ def test_a_killed_run_is_continued(tmp_path: Path) -> None:
 
 def test_the_interruption_does_not_change_the_answers(tmp_path: Path) -> None:
     file = long_file(tmp_path / "in.jsonl", 40)
-    whole = ("run", str(file), "-o", str(tmp_path / "whole"), "--max-num-seqs", "8")
-    assert headrace(*whole).code == 0
-    arguments = ("run", str(file), "-o", str(tmp_path / "out"), "--max-num-seqs", "8")
+    settings = ("--max-num-seqs", "8", "--deterministic")
+    assert headrace("run", str(file), "-o", str(tmp_path / "whole"), *settings).code == 0
+    arguments = ("run", str(file), "-o", str(tmp_path / "out"), *settings)
     with running(*arguments, "--metrics-port", "0") as process:
         wait_for_rows(process, 4)
         ended = end(process, signal.SIGINT)
