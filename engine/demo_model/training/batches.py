@@ -27,7 +27,7 @@ __all__ = ["STEP_TOKENS", "Batch", "prefetched", "shard"]
 _STRIP_TOKENS = 1536
 _STRIPS_PER_STEP = 2
 STEP_TOKENS = _STRIP_TOKENS * _STRIPS_PER_STEP
-_LENGTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
+_LENGTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1536)  # they divide a strip
 _SHARD_STRIPS = 400
 _EXAMPLES_AT_ONCE = 100
 _PROMPT_WEIGHT = 0.1
@@ -78,14 +78,16 @@ def shard(tokenizer: Tokenizer, seed: int, index: int, progress: float) -> list[
 def _conversation_strips(
     rng: Random, tokenizer: Tokenizer, count: int, progress: float
 ) -> list[tuple[int, list[_Entry]]]:
-    """About `count` strips; what does not fill a strip of its length is left out."""
+    """About `count` strips; what is longer than a strip or does not fill one is left out."""
     waiting: dict[int, list[_Entry]] = {length: [] for length in _LENGTHS}
     strips: list[tuple[int, list[_Entry]]] = []
     while len(strips) < count:
         for _ in range(_EXAMPLES_AT_ONCE):
             example = draw(rng, progress)
             entry = _entry(tokenizer, render(example), _ANSWER_WEIGHTS.get(example.task, 1.0))
-            length = next(length for length in _LENGTHS if len(entry.targets) <= length)
+            length = next((length for length in _LENGTHS if len(entry.targets) <= length), None)
+            if length is None:
+                continue
             waiting[length].append(entry)
             if len(waiting[length]) == _STRIP_TOKENS // length:
                 strips.append((length, waiting[length]))
@@ -131,7 +133,7 @@ def _drill_tokens(rng: Random, tokenizer: Tokenizer) -> tuple[list[int], list[bo
 
 
 def _entry(tokenizer: Tokenizer, text: Rendered, answer_weight: float) -> _Entry:
-    """Tokens and weights of one conversation, cut off at the longest length."""
+    """Tokens and weights of one conversation."""
     segments = text.segments()
     pieces = tokenizer.encode_batch([segment.text for segment in segments])
     ids: list[int] = []
@@ -141,7 +143,6 @@ def _entry(tokenizer: Tokenizer, text: Rendered, answer_weight: float) -> _Entry
         weights += [answer_weight if segment.learnt else _PROMPT_WEIGHT] * len(piece.ids)
         if not segment.learnt:  # that no thought is wanted is the template's choice, not a fact
             weights[-_MARK_TOKENS:] = [0.0] * _MARK_TOKENS
-    ids, weights = ids[: _LENGTHS[-1] + 1], weights[: _LENGTHS[-1] + 1]
     return _Entry(ids[:-1], ids[1:], weights[1:])
 
 
