@@ -116,8 +116,8 @@ class Maintenance:
         await self._upkeep.forget_expired_batches()
 
     async def settle_quiet(self, reports: Sequence[SweepReport]) -> None:
-        """End batches that were quiet, but unfinished, in several sweeps running: their lines are
-        reported lost.
+        """End batches that were quiet, but unfinished, in several sweeps running without a repair:
+        their lines are reported lost.
         """
         quiet = {report.batch_id: report for report in reports if report.is_quiet}
         counts = {batch_id: self._quiet_sweeps.get(batch_id, 0) + 1 for batch_id in quiet}
@@ -136,6 +136,8 @@ class Maintenance:
     async def repair(self, batch_id: str) -> bool:
         """Bring a batch back whose keys were removed or replaced by others."""
         is_repaired = await self._upkeep.repair(batch_id)
+        # Whoever has the input cannot put lines back into broken streams: its time starts now.
+        self._quiet_sweeps.pop(batch_id, None)
         if is_repaired:
             _log.warning("batch %s had missing or foreign keys and was repaired", batch_id)
         else:

@@ -168,6 +168,22 @@ async def test_lost_jobs_are_not_reported_while_rows_wait_for_their_sink(
     assert (await queue.status("b")).state is BatchState.FINALIZING
 
 
+async def test_a_repair_begins_the_wait_for_lost_jobs_anew(
+    redis: Redis, queue: RedisQueue, upkeep: Upkeep
+) -> None:
+    """Nobody can put lines back into a broken stream, however long it was one."""
+    await add_batch(queue, "b", [job(0), job(1)], sink="client")
+    work = maintenance(queue, upkeep)
+    for _ in range(4):
+        await redis.delete(queue.keys.stream("b", MODEL))
+        await take(queue)
+        assert await upkeep.broken_batches() == ["b"]
+        await work.sweep()
+        assert (await queue.status("b")).state is BatchState.IN_PROGRESS
+    await work.sweep()
+    assert (await queue.status("b")).state is BatchState.FINALIZING
+
+
 async def test_a_broken_batch_is_repaired_in_a_sweep(
     redis: Redis, queue: RedisQueue, upkeep: Upkeep
 ) -> None:
