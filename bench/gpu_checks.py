@@ -14,21 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.kernels import PACKAGES
 from kernels.registry import resolve
 from kernels.sampling import logprob_cases
 from kernels.sampling.cases import CASES as SAMPLING_CASES
 from kernels.tolerance import DTYPES
 
 __all__ = ["Verdict", "check_kernels"]
-
-_PACKAGES = {
-    "paged_attention": "kernels.paged_attention",
-    "write_kv": "kernels.kv_cache",
-    "rms_norm": "kernels.rms_norm",
-    "rope": "kernels.rope",
-    "silu_mul": "kernels.activation",
-    "gelu_mul": "kernels.activation",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +41,7 @@ def check_kernels(
     """All ops, or the first `max_cases` cases of each for a trial. Compiling takes most of the
     time, so ops and dtypes may be spread over processes.
     """
-    ops = (*_PACKAGES, "sample", "logprobs")
+    ops = (*PACKAGES, "sample", "logprobs")
     asked = [(op, dtype, str(device), max_cases) for dtype in DTYPES for op in ops]
     if num_processes == 1:
         return [_check(*each) for each in asked]
@@ -64,7 +56,7 @@ def _check(op: str, dtype: torch.dtype, device: str, max_cases: int | None) -> V
     if op == "logprobs":
         cases = logprob_cases.CASES[:max_cases]
         return _verdict(op, dtype, cases, torch.device(device), _check_logprobs)
-    cases = import_module(f"{_PACKAGES[op]}.cases").CASES[:max_cases]
+    cases = import_module(f"{PACKAGES[op]}.cases").CASES[:max_cases]
     return _verdict(op, dtype, cases, torch.device(device), _check_case)
 
 
@@ -86,8 +78,8 @@ def _verdict(
 
 
 def _check_case(op: str, case: Any, dtype: torch.dtype, device: torch.device) -> None:
-    module = import_module(f"{_PACKAGES[op]}.cases")
-    reference: Any = getattr(import_module(f"{_PACKAGES[op]}.reference"), op)
+    module = import_module(f"{PACKAGES[op]}.cases")
+    reference: Any = getattr(import_module(f"{PACKAGES[op]}.reference"), op)
     ours = _arguments(case.make_inputs(dtype), device)
     theirs = _arguments(case.make_inputs(dtype), torch.device("cpu"))
     found: Any = resolve(op, device)(**ours)  # type: ignore[call-overload]

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from jobs.evals.report import group_cells
 from jobs.evals.scores import GroupScore, ScoredRow, group_scores, tag_scores
 
 __all__ = ["print_scores"]
@@ -28,27 +29,15 @@ def print_scores(
         table.add_column(name, justify="right", no_wrap=True)
     tasks, tags = group_scores(scored), tag_scores(scored)
     for group in tasks:
-        table.add_row(*_cells(group, pass_at))
+        table.add_row(*group_cells(group, pass_at))
     if tags:
         table.add_section()
         for group in tags:
-            table.add_row(*_cells(group, pass_at))
+            table.add_row(*group_cells(group, pass_at))
     if len(tasks) > 1:
         table.add_section()
-        table.add_row(*_cells(GroupScore("all", tuple(scored)), pass_at))
+        table.add_row(*group_cells(GroupScore("all", tuple(scored)), pass_at))
     console = Console(file=stream or sys.stdout, highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, _PIPE_WIDTH)
     console.print(table)
-
-
-def _cells(group: GroupScore, pass_at: Sequence[int]) -> list[str]:
-    share = group.share
-    return [
-        group.name,
-        f"{group.num_right:,}",
-        f"{group.num_rows:,}",
-        f"{share.mean:.1%}",
-        f"{share.low:.1%} to {share.high:.1%}",
-        *(f"{group.pass_at(k).mean:.1%}" for k in pass_at),
-    ]

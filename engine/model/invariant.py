@@ -55,7 +55,7 @@ class InvariantProduct:
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """x: [..., in], weight: [out, in], bias: [out] or None. Returns [..., out]."""
         rows = x.reshape(-1, x.shape[-1]).contiguous()
-        sizes = self._sizes_for(weight, bias)
+        sizes = self.sizes(weight, bias)
         outputs: list[Tensor] = []
         start = 0
         while start < len(rows):
@@ -71,9 +71,6 @@ class InvariantProduct:
 
     def sizes(self, weight: Tensor, bias: Tensor | None = None) -> tuple[int, ...]:
         """The numbers of rows that products with this weight have, largest first."""
-        return self._sizes_for(weight, bias)
-
-    def _sizes_for(self, weight: Tensor, bias: Tensor | None) -> tuple[int, ...]:
         key = _Key(weight.shape, weight.stride(), weight.dtype, bias is not None)
         sizes = self._sizes.get(key)
         if sizes is None:

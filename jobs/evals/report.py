@@ -17,7 +17,7 @@ from jobs.evals.pages.rendering import percent, render, shortened
 from jobs.evals.score_files import as_text, expected_text
 from jobs.evals.scores import GroupScore, ScoredRow, group_scores, tag_scores
 
-__all__ = ["write_report"]
+__all__ = ["group_cells", "write_report"]
 
 _SHOWN_ROWS = 200
 _SHOWN_REASONS = 12
@@ -70,10 +70,11 @@ def _failed(whole: GroupScore) -> str:
 
 def _groups(what: str, groups: Sequence[GroupScore], pass_at: Sequence[int]) -> str:
     heads = (what, "right", "rows", "score", "95% interval", *(f"pass@{k}" for k in pass_at))
-    return table(heads, (_cells(group, pass_at) for group in groups))
+    return table(heads, (group_cells(group, pass_at) for group in groups))
 
 
-def _cells(group: GroupScore, pass_at: Sequence[int]) -> list[str]:
+def group_cells(group: GroupScore, pass_at: Sequence[int]) -> list[str]:
+    """One line of a table: name, right, rows, score, 95% interval, pass@k for each k."""
     share = group.share
     return [
         group.name,

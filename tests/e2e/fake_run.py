@@ -7,10 +7,13 @@ Everything is real but the executor and the tokenizer: validation, queue, server
 
 import json
 import resource
+import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+from tests.e2e.command import ROOT, environment
 from tests.worker.doubles import fake_machine
 from worker import cli, loading, run_plan
 from worker.machine import Machine
@@ -33,14 +36,13 @@ def load(_config: object, names: tuple[str, ...]) -> Machine:
     return fake_machine(names=names, max_num_seqs=256, max_model_len=1024, num_blocks=8192)
 
 
-def main(num_lines: int, folder: Path) -> None:
-    file = folder / f"in-{num_lines}.jsonl"
-    write_input(file, num_lines)
+def measure(folder: Path, *arguments: str) -> None:
+    """Run the command with a fake model and print what it cost, as the last line of JSON."""
     run_plan.resolve_model = lambda *_: folder
     run_plan.model_hash = lambda _: "hash"
     loading.load_machine = load
     started_s, before_s = time.monotonic(), time.process_time()
-    code = cli.main(["run", str(file), "-o", str(folder / f"out-{num_lines}")])
+    code = cli.main(list(arguments))
     server = resource.getrusage(resource.RUSAGE_CHILDREN)
     facts = {
         "code": code,
@@ -50,6 +52,28 @@ def main(num_lines: int, folder: Path) -> None:
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     sys.stdout.write("\n" + json.dumps(facts) + "\n")
+
+
+def cost(module: str, count: int, folder: Path) -> dict[str, Any]:
+    """What `python -m tests.e2e.MODULE COUNT FOLDER` says that it cost."""
+    ended = subprocess.run(
+        [sys.executable, "-m", f"tests.e2e.{module}", str(count), str(folder)],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=1100,
+        check=True,
+    )
+    facts: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    assert facts["code"] == 0, ended.stderr
+    return facts
+
+
+def main(num_lines: int, folder: Path) -> None:
+    file = folder / f"in-{num_lines}.jsonl"
+    write_input(file, num_lines)
+    measure(folder, "run", str(file), "-o", str(folder / f"out-{num_lines}"))
 
 
 if __name__ == "__main__":

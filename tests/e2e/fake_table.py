@@ -6,17 +6,13 @@ Everything is real but the executor and the tokenizer: reading, templates, queue
 sinks. A table that is there already is used again.
 """
 
-import json
-import resource
 import sys
-import time
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.e2e.fake_run import load
-from worker import cli, loading, run_plan
+from tests.e2e.fake_run import measure
 
 _GROUP_ROWS = 10_000
 
@@ -42,25 +38,11 @@ def main(num_rows: int, folder: Path) -> None:
     file, out = folder / f"in-{num_rows}.parquet", folder / f"out-{num_rows}.parquet"
     if not file.exists():
         write_table(file, num_rows)
-    run_plan.resolve_model = lambda *_: folder
-    run_plan.model_hash = lambda _: "hash"
-    loading.load_machine = load
-    started_s, before_s = time.monotonic(), time.process_time()
-    code = cli.main(
-        [
-            *("run", str(file), "-o", str(out), "--prompt-column", "text", "--max-tokens", "4"),
-            *("--system", "You are a helpful assistant."),
-        ]
+    measure(
+        folder,
+        *("run", str(file), "-o", str(out), "--prompt-column", "text", "--max-tokens", "4"),
+        *("--system", "You are a helpful assistant."),
     )
-    server = resource.getrusage(resource.RUSAGE_CHILDREN)
-    facts = {
-        "code": code,
-        "wall_s": time.monotonic() - started_s,
-        "cpu_s": time.process_time() - before_s,
-        "server_cpu_s": server.ru_utime + server.ru_stime,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
-    sys.stdout.write("\n" + json.dumps(facts) + "\n")
 
 
 if __name__ == "__main__":

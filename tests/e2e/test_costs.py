@@ -1,35 +1,16 @@
 """What a job costs beside the model: processor time and memory, through a fake executor."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.e2e.command import ROOT, environment
+from tests.e2e.fake_run import cost
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 MIN_JOBS_PER_S = 1500
 BYTES_PER_LINE = 32
 SPARE_MB = 30
-
-
-def run(num_lines: int, folder: Path) -> dict[str, Any]:
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.e2e.fake_run", str(num_lines), str(folder)],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=1100,
-        check=True,
-    )
-    facts: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    assert facts["code"] == 0, ended.stderr
-    return facts
 
 
 def test_the_whole_path_of_a_job_is_cheap(tmp_path: Path) -> None:
@@ -41,7 +22,7 @@ def test_the_whole_path_of_a_job_is_cheap(tmp_path: Path) -> None:
     for attempt in range(5):
         folder = tmp_path / str(attempt)
         folder.mkdir()
-        facts = run(10_000, folder)
+        facts = cost("fake_run", 10_000, folder)
         rates.append(10_000 / (facts["cpu_s"] + facts["server_cpu_s"]))
         if rates[-1] >= MIN_JOBS_PER_S:
             return
@@ -50,7 +31,7 @@ def test_the_whole_path_of_a_job_is_cheap(tmp_path: Path) -> None:
 
 def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
     small, large = 5_000, 200_000
-    before, after = run(small, tmp_path), run(large, tmp_path)
+    before, after = cost("fake_run", small, tmp_path), cost("fake_run", large, tmp_path)
     grown_mb = after["peak_rss_mb"] - before["peak_rss_mb"]
     allowed_mb = SPARE_MB + BYTES_PER_LINE * (large - small) / 2**20
     assert grown_mb <= allowed_mb, f"{grown_mb:.0f} MB more, {allowed_mb:.0f} MB are allowed"

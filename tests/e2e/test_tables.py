@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from tests.e2e.command import ROOT, environment, headrace, running, wait_for, wait_for_rows
+from tests.e2e.command import headrace, running, wait_for, wait_for_rows
+from tests.e2e.fake_run import cost
 from tests.e2e.object_server import BUCKET, object_server
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
@@ -183,17 +182,7 @@ def test_a_table_in_an_object_store_and_its_answers(tmp_path: Path) -> None:
 
 
 def cost_of(num_rows: int, folder: Path) -> "Cost":
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.e2e.fake_table", str(num_rows), str(folder)],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=1100,
-        check=True,
-    )
-    facts: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    assert facts["code"] == 0, ended.stderr
+    facts = cost("fake_table", num_rows, folder)
     written = pq.ParquetFile(folder / f"out-{num_rows}.parquet")
     assert written.metadata.num_rows == num_rows
     first = 0

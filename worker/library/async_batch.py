@@ -54,8 +54,6 @@ class AsyncBatch:
         status = await self.status()
         if status.sink not in _FETCHABLE:
             raise HeadraceError(f"batch {self.id} writes its results to {status.sink}")
-        display = open_progress(progress)
-        display.phase("running:")
         rows = QueueRows(self._connection, self.id)
         self._streams.add(rows)
-        return AsyncResults(rows, self._columns, display=display, batch_id=self.id)
+        return AsyncResults(rows, self._columns, display=open_progress(progress), batch_id=self.id)

@@ -93,12 +93,10 @@ class AsyncClient:
                 raise
             rows = QueueRows(connection, spec.batch_id, producer=producer, spec=spec)
         self._streams.add(rows)
-        display = open_progress(progress)
-        display.phase("running:")
         return AsyncResults(
             rows,
             submission.columns,
-            display=display,
+            display=open_progress(progress),
             on_close=submission.remove,
             batch_id=spec.batch_id,
             total=submission.num_rows,

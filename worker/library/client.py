@@ -17,7 +17,6 @@ from worker.library.async_client import AsyncClient, CallSettings
 from worker.library.portal import Portal
 from worker.library.progress import open_progress
 from worker.library.request_lines import RequestItem
-from worker.library.result_stream import AsyncResults
 from worker.library.results import Results
 
 __all__ = ["Batch", "Client"]
@@ -59,7 +58,7 @@ class Client:
     ) -> Results:
         """The answers as they are finished; see AsyncClient.stream."""
         stream = self._portal.call(self._client.stream(data, progress=False, **settings))
-        return _shown(stream, self._portal, progress)
+        return Results(stream, self._portal, open_progress(progress))
 
     def submit(
         self, data: Iterable[RequestItem] | Any, **settings: Unpack[CallSettings]
@@ -115,13 +114,8 @@ class Batch:
         """Its rows as they are finished, without those that were fetched before. Closing the
         results leaves the batch alone.
         """
-        return _shown(self._portal.call(self._batch.stream(progress=False)), self._portal, progress)
-
-
-def _shown(stream: AsyncResults, portal: Portal, progress: bool | None) -> Results:
-    display = open_progress(progress)
-    display.phase("running:")
-    return Results(stream, portal, display)
+        stream = self._portal.call(self._batch.stream(progress=False))
+        return Results(stream, self._portal, open_progress(progress))
 
 
 def _close(client: AsyncClient, portal: Portal) -> None:

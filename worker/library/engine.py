@@ -113,9 +113,7 @@ class Engine:
             except BaseException:
                 submission.remove()
                 raise
-        display = open_progress(progress)
-        display.phase("running:")
-        return Results(stream, self._portal, display)
+        return Results(stream, self._portal, open_progress(progress))
 
     def close(self) -> None:
         """Free the engine; calls that are under way fail. May be called again."""

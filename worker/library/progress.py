@@ -71,7 +71,15 @@ class NotebookDisplay:
 
 
 def open_progress(wanted: bool | None) -> Display:
-    """None: a bar in notebooks and terminals. True: lines elsewhere too. False: nothing."""
+    """The display of a call that begins now. None: a bar in notebooks and terminals. True: lines
+    elsewhere too. False: nothing.
+    """
+    display = _chosen(wanted)
+    display.phase("running:")
+    return display
+
+
+def _chosen(wanted: bool | None) -> Display:
     if wanted is False:
         return SilentDisplay()
     if _is_notebook():

@@ -9,7 +9,7 @@ import regex
 
 from jobs.evals.answer import Answer
 from jobs.evals.rows import EvalRow
-from jobs.evals.scorers.text import extracted
+from jobs.evals.scorers.text import judged
 
 __all__ = ["check_number", "number_of", "numeric"]
 
@@ -40,19 +40,15 @@ def number_of(text: str, which: str = "last") -> Decimal | None:
 
 def numeric(row: EvalRow, answer: Answer) -> str:
     """The number in the answer is the reference's, or within a tolerance of it."""
-    if answer.calls:
-        return "a call, expected text"
-    try:
-        part = extracted(answer.content, row.options)
-    except TimeoutError:
-        return "the search took too long"
-    if part is None:
-        return "nothing to extract"
-    found = number_of(part, row.options.which)
-    if found is None:
-        return "no number"
     wanted = number_of(str(row.reference["number"]))
     assert wanted is not None
     tolerance = Decimal(str(row.options.tolerance))
     relative = Decimal(str(row.options.relative_tolerance)) * abs(wanted)
-    return "" if abs(found - wanted) <= max(tolerance, relative) else "wrong number"
+
+    def judge(part: str) -> str:
+        found = number_of(part, row.options.which)
+        if found is None:
+            return "no number"
+        return "" if abs(found - wanted) <= max(tolerance, relative) else "wrong number"
+
+    return judged(row, answer, judge)

@@ -6,6 +6,7 @@ texts come from. Patterns come from a suite and answers from a model, so every s
 
 import string
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 import regex
@@ -20,6 +21,7 @@ __all__ = [
     "check_text",
     "exact",
     "extracted",
+    "judged",
     "matching",
     "normalised",
     "text",
@@ -72,6 +74,17 @@ def extracted(content: str, options: ScorerOptions) -> str | None:
     return str(last[1] if last.re.groups and last[1] is not None else last[0])
 
 
+def judged(row: EvalRow, answer: Answer, judge: Callable[[str], str]) -> str:
+    """The verdict of `judge` on the part of a text that counts; without one, what was wrong."""
+    if answer.calls:
+        return "a call, expected text"
+    try:
+        part = extracted(answer.content, row.options)
+        return "nothing to extract" if part is None else judge(part)
+    except TimeoutError:
+        return "the search took too long"
+
+
 def text(row: EvalRow, answer: Answer) -> str:
     """Equal, outer white space and a final full stop aside."""
     if answer.calls:
@@ -92,33 +105,21 @@ def normalised(row: EvalRow, answer: Answer) -> str:
 
 def matching(row: EvalRow, answer: Answer) -> str:
     """A target's pattern is found in the answer."""
-    if answer.calls:
-        return "a call, expected text"
     flags = regex.IGNORECASE if row.options.ignore_case else 0
     search = regex.fullmatch if row.options.full else regex.search
-    try:
-        part = extracted(answer.content, row.options)
-        if part is None:
-            return "nothing to extract"
-        for pattern in row.reference["targets"]:
-            if search(pattern, part, flags, timeout=_SEARCH_S):
-                return ""
-    except TimeoutError:
-        return "the search took too long"
-    return "no match"
+
+    def judge(part: str) -> str:
+        found = (
+            search(pattern, part, flags, timeout=_SEARCH_S) for pattern in row.reference["targets"]
+        )
+        return "" if any(found) else "no match"
+
+    return judged(row, answer, judge)
 
 
 def _compared(row: EvalRow, answer: Answer, form: Any) -> str:
-    if answer.calls:
-        return "a call, expected text"
-    try:
-        part = extracted(answer.content, row.options)
-    except TimeoutError:
-        return "the search took too long"
-    if part is None:
-        return "nothing to extract"
     wanted = {form(target) for target in row.reference["targets"]}
-    return "" if form(part) in wanted else "wrong text"
+    return judged(row, answer, lambda part: "" if form(part) in wanted else "wrong text")
 
 
 def _trimmed(content: str) -> str:

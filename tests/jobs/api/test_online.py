@@ -171,16 +171,22 @@ async def test_waiting_clients_are_counted(client: httpx2.AsyncClient, endpoint:
     assert value("headrace:clients_waiting") == 0
 
 
-async def test_a_key_bounds_what_its_clients_have_waiting(
-    client: httpx2.AsyncClient, endpoint: Endpoint
-) -> None:
-    await endpoint.serve("demo")
+async def bounded_key(
+    client: httpx2.AsyncClient, endpoint: Endpoint, limits: KeyLimits
+) -> dict[str, str]:
+    """The header of a new key with limits, which the endpoint knows from now on."""
     keys = ApiKeys(endpoint.redis, endpoint.keys)
     access = Access(keys=keys, is_local=True, allows_anonymous=True)
     app = client._transport.app  # type: ignore[attr-defined]
     app.state.services = replace(app.state.services, access=access)
-    secret = await keys.create("acme", limits=KeyLimits(max_requests=1))
-    headers = {"authorization": f"Bearer {secret}"}
+    return {"authorization": f"Bearer {await keys.create('acme', limits=limits)}"}
+
+
+async def test_a_key_bounds_what_its_clients_have_waiting(
+    client: httpx2.AsyncClient, endpoint: Endpoint
+) -> None:
+    await endpoint.serve("demo")
+    headers = await bounded_key(client, endpoint, KeyLimits(max_requests=1))
     first = asyncio.create_task(client.post(CHAT, json=BODY, headers=headers))
     await one_job(endpoint)
     reply = await client.post(CHAT, json=BODY, headers=headers)
@@ -194,12 +200,8 @@ async def test_a_key_bounds_the_size_of_a_request(
     client: httpx2.AsyncClient, endpoint: Endpoint
 ) -> None:
     await endpoint.serve("demo")
-    keys = ApiKeys(endpoint.redis, endpoint.keys)
-    access = Access(keys=keys, is_local=True, allows_anonymous=True)
-    app = client._transport.app  # type: ignore[attr-defined]
-    app.state.services = replace(app.state.services, access=access)
-    secret = await keys.create("acme", limits=KeyLimits(max_request_bytes=len(json.dumps(BODY))))
-    headers = {"authorization": f"Bearer {secret}"}
+    limits = KeyLimits(max_request_bytes=len(json.dumps(BODY)))
+    headers = await bounded_key(client, endpoint, limits)
     longer = {**BODY, "user": "somebody"}
     reply = await client.post(CHAT, json=longer, headers=headers)
     assert reply.status_code == 413
