@@ -1,6 +1,11 @@
-"""The model that runs when none is given: tiny, built on this machine, no download.
+"""The model that runs when none is given: 2.0 million weights, part of the package, no download.
 
-Owns: its recipe. Must not know: the engine. It is an ordinary checkpoint of transformers (Qwen3
-config, byte-level BPE tokenizer, ChatML template with tools and reasoning), so the ordinary loading
-path runs it. Its weights are random: it shows that everything works, not what a model can say.
+It is an ordinary checkpoint of transformers, so the ordinary loading path runs it. Its card is
+`weights/README.md`; `training/` made it.
 """
+
+from pathlib import Path
+
+__all__ = ["DEMO_MODEL_PATH"]
+
+DEMO_MODEL_PATH = Path(__file__).parent / "weights"

@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from engine.demo_model.builder import demo_model_path
+from engine.demo_model import DEMO_MODEL_PATH
 from engine.errors import ModelRefusedError
 
 __all__ = ["DEMO_MODEL", "resolve_model"]
@@ -40,7 +40,7 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
     Raises ModelRefusedError if there is no such model, or the hub cannot be reached.
     """
     if model == DEMO_MODEL:
-        return demo_model_path()
+        return DEMO_MODEL_PATH
     folder = Path(model).expanduser()
     if model and folder.is_dir():
         return folder

@@ -73,13 +73,17 @@ def run(folder: Path, num_actors: int) -> list[dict[str, Any]]:
         num_cpus=0.5,
         fn_constructor_kwargs={
             "note": str(folder / "killed"),
-            "engine": {"max_num_seqs": 8, "kv_cache_memory_bytes": 16 << 20},
+            "engine": {"max_num_seqs": 8, "kv_cache_memory_bytes": 32 << 20},
             "prompt_column": "text",
             "id_column": "id",
             "columns": ["id", "n"],
             "resume": str(folder / "kept"),
-            "max_tokens": 40,
-            "extra_body": {"tools": TOOLS, "tool_choice": "required"},
+            "max_tokens": 60,
+            "extra_body": {
+                "tools": TOOLS,
+                "tool_choice": "required",
+                "chat_template_kwargs": {"enable_thinking": True},
+            },
         },
     )
     return list(answered.take_all())

@@ -21,6 +21,7 @@ def test_rows_are_the_same_alone_and_beside_others(tmp_path: Path) -> None:
         "top_logprobs": 3,
         "temperature": 1.0,
         "max_tokens": 20,
+        "ignore_eos": True,
     }
     lines = [
         line(f"row-{n}", model="demo", seed=n, **asks, messages=_messages(n)) for n in range(12)

@@ -39,7 +39,7 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 def test_two_workers_of_which_one_is_killed(tmp_path: Path, url: str) -> None:
     lines = [
-        line(f"r{n}", f"question {n}", max_tokens=4 + (n % 12) * 8, temperature=0.8)
+        line(f"r{n}", f"question {n}", max_tokens=4 + (n % 12) * 8, ignore_eos=True)
         for n in range(120)
     ]
     file = write(tmp_path / "in.jsonl", *lines)
@@ -68,7 +68,7 @@ def test_two_workers_of_which_one_is_killed(tmp_path: Path, url: str) -> None:
 
 
 def test_a_worker_that_is_told_to_stop_gives_its_jobs_back(tmp_path: Path, url: str) -> None:
-    lines = [line(f"r{n}", f"question {n}", max_tokens=64, temperature=0) for n in range(60)]
+    lines = [line(f"r{n}", f"question {n}", max_tokens=64, ignore_eos=True) for n in range(60)]
     file = write(tmp_path / "in.jsonl", *lines)
     batch_id = headrace("enqueue", str(file), "--redis", url).out.strip()
     worker = ("worker", "--redis", url, "--max-num-seqs", "4", "--drain-seconds", "0")

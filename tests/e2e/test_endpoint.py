@@ -127,7 +127,7 @@ def test_a_batch_with_bad_lines_fails(site: Site) -> None:
 
 
 def test_cancelling(site: Site) -> None:
-    rows = [line(f"r{n}", max_tokens=200, temperature=1) for n in range(300)]
+    rows = [line(f"r{n}", max_tokens=200, ignore_eos=True) for n in range(300)]
     batch = site.order(site.upload(*rows))
     cancelled = site.client.batches.cancel(batch.id)
     assert cancelled.status in ("cancelling", "cancelled")

@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 
-from engine.demo_model.builder import demo_model_path
+from engine.demo_model import DEMO_MODEL_PATH
 from tests.e2e.command import ROOT
 from tests.e2e.online_site import OnlineSite
 from tests.worker.harness.material import write_tasks
@@ -50,10 +50,10 @@ def run(site: OnlineSite, folder: Path, *arguments: str) -> str:
 
 def lm_eval(site: OnlineSite, folder: Path, model: str, path: str, *more: str) -> list[Any]:
     """The samples of the one task that `more` names."""
-    arguments = f"model=demo,base_url={site.url}{path},tokenizer={demo_model_path()}"
+    arguments = f"model=demo,base_url={site.url}{path},tokenizer={DEMO_MODEL_PATH}"
     run(
         site, folder, "lm_eval", "run", "--model", model, "--model_args",
-        f"{arguments},num_concurrent=2,max_length=4096",
+        f"{arguments},num_concurrent=2,max_length=2048",
         "--include_path", str(write_tasks(folder / "tasks", num_docs=6)),
         "--output_path", str(folder / "out"), "--log_samples", *more,
     )  # fmt: skip
@@ -69,10 +69,8 @@ def test_lm_eval_scores_choices_through_local_completions(
         online, tmp_path, "local-completions", "/v1/completions", "--tasks", "local_choice"
     )
     assert len(samples) == 6
-    tokenizer = transformers.AutoTokenizer.from_pretrained(demo_model_path())
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        demo_model_path(), dtype=torch.float32
-    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL_PATH)
+    model = transformers.AutoModelForCausalLM.from_pretrained(DEMO_MODEL_PATH, dtype=torch.float32)
     for sample in samples:
         asked = [one["arg_0"] + one["arg_1"] for one in sample["arguments"].values()]
         for text, argument, response in zip(

@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from engine.demo_model.builder import demo_model_path
+from engine.demo_model import DEMO_MODEL_PATH
 from jobs.evals.demo import TASKS
 from tests.e2e.command import ROOT, headrace, write
 
@@ -79,7 +79,7 @@ def test_every_scorer_runs_and_the_same_score_comes_twice(tmp_path: Path) -> Non
 
 def _log_likelihoods(root: Path) -> Iterator[tuple[dict[str, Any], list[float]]]:
     """Of every ending in the example suite, by transformers alone."""
-    folder = demo_model_path()
+    folder = DEMO_MODEL_PATH
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     for line in (root / "examples" / "suite.jsonl").read_text().splitlines():

@@ -30,7 +30,8 @@ print("fine")
 LEFT_OPEN = """
 import headrace
 engine = headrace.Engine("demo", max_num_seqs=4)
-results = engine.stream([f"text {n}" for n in range(200)], max_tokens=500)
+results = engine.stream([f"text {n}" for n in range(200)], max_tokens=500,
+    extra_body={"ignore_eos": True})
 kept = next(results)
 print("fine")
 """

@@ -20,11 +20,17 @@ NUM_LINES = 40
 def lines(num_lines: int = NUM_LINES, *, text: str = "question") -> list[dict[str, Any]]:
     """Rows of very different lengths, so that some are stored long before others.
 
-    Greedy: a random model's distribution is flat, and where a draw falls between two of its tokens
-    the last bits decide, which depend on how many rows a step has.
+    Greedy: where a draw falls between two tokens the last bits decide, which depend on how many
+    rows a step has.
     """
     return [
-        line(f"r{n}", f"{text} {n}", max_tokens=4 + (n % 10) * 8, temperature=0)
+        line(
+            f"r{n}",
+            f"{text} {n}",
+            max_tokens=4 + (n % 10) * 8,
+            temperature=0,
+            ignore_eos=True,
+        )
         for n in range(num_lines)
     ]
 
@@ -73,7 +79,7 @@ def test_changed_lines_are_computed_again_which_is_said_and_fresh_forgets_all(
     before = lines(400)
     file = write(tmp_path / "in.jsonl", *before)
     kill_after(command(file, tmp_path / "out"), 10, stored=tmp_path / "out/.headrace")
-    changed = [line("r0", "another question", max_tokens=5, temperature=0), *before[1:]]
+    changed = [line("r0", "another question", max_tokens=5, ignore_eos=True), *before[1:]]
     write(file, *changed)
     ended = headrace(*command(file, tmp_path / "out"))
     assert ended.code == 0, ended.err

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.redis, pytest.mark.slow]
 def long_file(path: Path, num_lines: int = 120) -> Path:
     """Rows of very different lengths, so that some are stored long before others."""
     lines = [
-        line(f"r{n}", f"question {n}", max_tokens=4 + (n % 12) * 8, temperature=0.8)
+        line(f"r{n}", f"question {n}", max_tokens=4 + (n % 12) * 8, ignore_eos=True)
         for n in range(num_lines)
     ]
     return write(path, *lines)

@@ -123,6 +123,7 @@ def test_a_killed_run_gives_every_row_once_when_it_runs_again(tmp_path: Path) ->
         return (
             *("run", str(file), "-o", str(tmp_path / out), "--prompt-column", "text"),
             *("--max-tokens", "30", "--temperature", "0", "--max-num-seqs", "8"),
+            *("--extra-body", '{"ignore_eos": true}'),
         )
 
     stored = tmp_path / ".out.parquet.headrace"

@@ -22,10 +22,10 @@ import jsonschema
 from jsonschema import Draft202012Validator
 
 from engine.config import CacheConfig, EngineConfig, ModelConfig, SchedulerConfig
-from engine.demo_model.builder import build_demo_model
 from jobs.queue import Lease
 from tests.e2e.family_model import add_family_tokens
 from tests.engine.structured_output.tool_schemas import make_tools
+from tests.random_model import build_random_model
 from worker.job import HeldJob
 from worker.loading import load_machine
 
@@ -93,7 +93,7 @@ def run_tools(
         for tools, is_bounded in make_tools(num_schemas, seed=1)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        build_demo_model(Path(folder))
+        build_random_model(Path(folder))
         add_family_tokens(Path(folder), family)
         num_blocks = max_num_seqs * (max_tokens + 1024) // _BLOCK_SIZE
         machine = load_machine(

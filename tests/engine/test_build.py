@@ -17,8 +17,9 @@ SMALL_CACHE = CacheConfig(num_blocks=256)
 
 
 @pytest.fixture(scope="module")
-def parts(demo_folder: Path) -> EngineParts:
-    return build_engine(EngineConfig(model=ModelConfig(model=str(demo_folder)), cache=SMALL_CACHE))
+def parts(random_folder: Path) -> EngineParts:
+    model = ModelConfig(model=str(random_folder))
+    return build_engine(EngineConfig(model=model, cache=SMALL_CACHE))
 
 
 def _answer(parts: EngineParts, text: str, *, max_tokens: int = 12) -> Request:
@@ -43,9 +44,9 @@ def test_a_chat_message_gets_an_answer(parts: EngineParts) -> None:
     assert parts.core.stats().kv_cache_usage == 0.0
 
 
-def test_the_facts_about_the_engine(parts: EngineParts, demo_folder: Path) -> None:
+def test_the_facts_about_the_engine(parts: EngineParts, random_folder: Path) -> None:
     info = parts.info
-    assert info.model_path == demo_folder
+    assert info.model_path == random_folder
     assert info.dtype == "float32"
     assert info.device == "cpu"
     assert info.max_model_len == 4096
@@ -58,9 +59,9 @@ def test_the_facts_about_the_engine(parts: EngineParts, demo_folder: Path) -> No
     assert len(info.model_hash) == 32
 
 
-def test_the_cache_is_sized_from_memory_and_holds_a_request(demo_folder: Path) -> None:
+def test_the_cache_is_sized_from_memory_and_holds_a_request(random_folder: Path) -> None:
     config = EngineConfig(
-        model=ModelConfig(model=str(demo_folder), max_model_len=1000),
+        model=ModelConfig(model=str(random_folder), max_model_len=1000),
         scheduler=SchedulerConfig(max_num_seqs=3),
     )
     parts = build_engine(config)
@@ -69,19 +70,19 @@ def test_the_cache_is_sized_from_memory_and_holds_a_request(demo_folder: Path) -
     parts.core.shutdown()
 
 
-def test_a_cache_too_small_for_one_request_is_refused(demo_folder: Path) -> None:
+def test_a_cache_too_small_for_one_request_is_refused(random_folder: Path) -> None:
     config = EngineConfig(
-        model=ModelConfig(model=str(demo_folder)),
+        model=ModelConfig(model=str(random_folder)),
         cache=CacheConfig(kv_cache_memory_bytes=2**20),
     )
     with pytest.raises(CacheSizeError, match="lower --max-model-len to 512 or less"):
         build_engine(config)
 
 
-def test_another_template_is_taken(demo_folder: Path, tmp_path: Path) -> None:
+def test_another_template_is_taken(random_folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "template.jinja"
     path.write_text("{{ messages[0].content }}!")
-    model = ModelConfig(model=str(demo_folder), chat_template=str(path))
+    model = ModelConfig(model=str(random_folder), chat_template=str(path))
     parts = build_engine(EngineConfig(model=model, cache=SMALL_CACHE))
     assert parts.chat_template.render([{"role": "user", "content": "hi"}]) == "hi!"
     parts.core.shutdown()
@@ -103,8 +104,8 @@ def test_what_cannot_be_built_is_said_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_bfloat16_runs(demo_folder: Path) -> None:
-    model = ModelConfig(model=str(demo_folder), dtype="bfloat16")
+def test_bfloat16_runs(random_folder: Path) -> None:
+    model = ModelConfig(model=str(random_folder), dtype="bfloat16")
     parts = build_engine(EngineConfig(model=model, cache=SMALL_CACHE))
     assert parts.info.dtype == "bfloat16"
     assert _answer(parts, "hello").num_output_tokens > 0
@@ -112,7 +113,7 @@ def test_bfloat16_runs(demo_folder: Path) -> None:
 
 
 def test_the_other_package_called_kernels_is_told_about_before_anything_breaks(
-    tmp_path: Path, demo_folder: Path
+    tmp_path: Path, random_folder: Path
 ) -> None:
     """transformers would import it, find ours, and die of an ImportError somewhere inside."""
     metadata = tmp_path / "kernels-0.18.2.dist-info"
@@ -129,7 +130,7 @@ def test_the_other_package_called_kernels_is_told_about_before_anything_breaks(
         "    print(error)\n"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code, str(demo_folder)],
+        [sys.executable, "-c", code, str(random_folder)],
         cwd=ROOT,
         env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"},
         capture_output=True,
@@ -143,8 +144,8 @@ def test_the_other_package_called_kernels_is_told_about_before_anything_breaks(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_the_same_answer_comes_from_a_cuda_device(parts: EngineParts, demo_folder: Path) -> None:
-    model = ModelConfig(model=str(demo_folder), device="cuda")
+def test_the_same_answer_comes_from_a_cuda_device(parts: EngineParts, random_folder: Path) -> None:
+    model = ModelConfig(model=str(random_folder), device="cuda")
     on_cuda = build_engine(EngineConfig(model=model, cache=SMALL_CACHE))
     assert on_cuda.info.device == "cuda:0"
     expected = _answer(parts, "what is the weather in Paris?")

@@ -88,8 +88,8 @@ def test_special_tokens_are_left_out_of_text_unless_asked_for() -> None:
     assert tokenizer.decode(ids, skip_special_tokens=False) == "<|im_start|>hello<|im_end|>"
 
 
-def test_the_demo_tokenizer_knows_its_end_and_its_size(demo_folder: Path) -> None:
-    tokenizer = load_tokenizer(demo_folder, "demo")
+def test_the_demo_tokenizer_knows_its_end_and_its_size(random_folder: Path) -> None:
+    tokenizer = load_tokenizer(random_folder, "demo")
     assert (
         tokenizer.decode([tokenizer.eos_token_id or 0], skip_special_tokens=False) == "<|im_end|>"
     )

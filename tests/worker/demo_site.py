@@ -10,8 +10,8 @@ import transformers
 
 from engine.config import CacheConfig, EngineConfig, ModelConfig, SchedulerConfig
 from engine.core import EngineCore
-from engine.demo_model.builder import build_demo_model
 from jobs.queue import Lease
+from tests.random_model import build_random_model
 from worker.job import HeldJob
 from worker.loading import load_machine
 
@@ -22,7 +22,7 @@ class DemoSite:
     """Answers bodies as a worker would. `reference` is transformers' own model, in float32."""
 
     def __init__(self, folder: Path, **scheduler: int) -> None:
-        build_demo_model(folder)
+        build_random_model(folder)
         self._folder = folder
         config = EngineConfig(
             model=ModelConfig(model=str(folder), max_model_len=512),

@@ -33,7 +33,7 @@ _EXAMPLES_AT_ONCE = 100
 _PROMPT_WEIGHT = 0.1
 # A label or a sum is a token or three, a call is forty of which most are plain from the schema.
 _ANSWER_WEIGHTS = {"arithmetic": 4.0, "classification": 3.0, "chat": 1.5, "copying": 1.5}
-_EXERCISE_TOKENS = 256
+_EXERCISE_TOKENS = 384
 _MARK_TOKENS = 6  # <think>, two line ends, </think>, two line ends
 
 

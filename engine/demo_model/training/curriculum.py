@@ -26,6 +26,7 @@ class Lesson:
     pairs: float
     choices: float
     repeats: float
+    calls: float = 0.0
     most_fillers: int = _MOST_FILLERS
 
 
@@ -38,4 +39,5 @@ def lesson(progress: float) -> Lesson:
         fillers = 1 + round((_MOST_FILLERS - 1) * passed)
         return Lesson(0.9, 0.05, pairs=1, choices=5, repeats=0, most_fillers=fillers)
     passed = (progress - _CHOOSING_ENDS) / (1 - _CHOOSING_ENDS)
-    return Lesson(0.8 - 0.5 * passed, 0.25, pairs=4, choices=4, repeats=1)
+    # Sums need some hundred thousand examples, and conversations hold too few of them.
+    return Lesson(0.8 - 0.4 * passed, 0.25 + 0.1 * passed, pairs=2, choices=3, repeats=0.5, calls=5)

@@ -32,7 +32,7 @@ class Shape:
     head_dim: int = 48
     intermediate_size: int = 320
     rope_theta: float = 1_000_000.0
-    max_positions: int = 4096
+    max_positions: int = 2048
 
     def as_dict(self) -> dict[str, int | float]:
         """For checkpoints."""

@@ -8,18 +8,17 @@ the marks between them are those of prompts and answers, and a third of all toke
 by looking them up: so the circuits form in a few million tokens.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
 
+from engine.demo_model.training.call_recall import call_exercise
 from engine.demo_model.training.curriculum import Lesson
+from engine.demo_model.training.exercise_writer import ASKED, Encode, Writer
 
 __all__ = ["exercise"]
 
-Encode = Callable[[str], Sequence[int]]
-
 _FEW = 0.4  # share of exercises with a small alphabet
 _SMALLEST_ALPHABET, _LARGEST_ALPHABET = 16, 120
-_ASKED = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 # Between a key and its value, and behind the value.
 _PAIR_MARKS = (
     (": ", ", "), (" ", ", "), (" = ", "; "), (" is ", ". "), (" ", " and "), (" (", "), "),
@@ -39,28 +38,6 @@ _TOOL_MARKS = (
 _NAME_MARKS = (("", ", "), ("", " / "), ("", " or "), ("- ", "\n"))
 
 
-class _Writer:
-    """Tokens of one exercise and which of them are learnt."""
-
-    def __init__(self, encode: Encode, most_fillers: int) -> None:
-        self.most_fillers = most_fillers
-        self.tokens: list[int] = []
-        self.learnt: list[bool] = []
-        self._encode = encode
-
-    def add(self, part: Sequence[int] | str, *, learnt: bool = False) -> None:
-        tokens = self._encode(part) if isinstance(part, str) else part
-        self.tokens += tokens
-        self.learnt += [learnt] * len(tokens)
-
-    def joined(self, tokens: Sequence[int], joint: str) -> list[int]:
-        """The tokens with `joint` between them."""
-        made = list(tokens[:1])
-        for token in tokens[1:]:
-            made += [*self._encode(joint), token]
-        return made
-
-
 def exercise(
     rng: Random, vocabulary: Sequence[int], encode: Encode, length: int, lesson: Lesson
 ) -> tuple[list[int], list[bool]]:
@@ -70,9 +47,9 @@ def exercise(
     alphabet = vocabulary
     if rng.random() < _FEW:  # few tokens come again and again: one token before does not identify
         alphabet = rng.sample(vocabulary, rng.randint(_SMALLEST_ALPHABET, _LARGEST_ALPHABET))
-    kinds = (lesson.pairs, lesson.choices, lesson.repeats)
-    make = rng.choices((_pairs, _choices, _repeats), kinds)[0]
-    writer = _Writer(encode, lesson.most_fillers)
+    kinds = (lesson.pairs, lesson.choices, lesson.calls, lesson.repeats)
+    make = rng.choices((_pairs, _choices, call_exercise, _repeats), kinds)[0]
+    writer = Writer(encode, lesson.most_fillers)
     while len(writer.tokens) <= length:
         make(rng, writer, vocabulary, alphabet, length + 1 - len(writer.tokens))
     return writer.tokens[: length + 1], writer.learnt[: length + 1]
@@ -87,7 +64,7 @@ def _words(rng: Random, alphabet: Sequence[int], count: int, longest: int) -> li
 
 
 def _pairs(
-    rng: Random, writer: _Writer, vocabulary: Sequence[int], alphabet: Sequence[int], room: int
+    rng: Random, writer: Writer, vocabulary: Sequence[int], alphabet: Sequence[int], room: int
 ) -> None:
     """A list of keys and values, then keys whose values are asked for."""
     longest_key, longest_value = rng.randint(1, 3), rng.randint(1, 7)
@@ -104,7 +81,7 @@ def _pairs(
             writer.add(part)
     order = list(range(count))
     rng.shuffle(order)
-    writer.add(rng.choice((_ASKED, "\n", '{"')))
+    writer.add(rng.choice((ASKED, "\n", '{"')))
     for index in order:
         writer.add(keys[index])
         writer.add(asked_link)
@@ -113,7 +90,7 @@ def _pairs(
 
 
 def _choices(
-    rng: Random, writer: _Writer, vocabulary: Sequence[int], alphabet: Sequence[int], room: int
+    rng: Random, writer: Writer, vocabulary: Sequence[int], alphabet: Sequence[int], room: int
 ) -> None:
     """A list of labels with features, then descriptions: the label that shares a feature is right.
 
@@ -154,14 +131,14 @@ def _choices(
         for part in parts:
             writer.add(part)
             writer.add(" ")
-        writer.add(_ASKED + before)
+        writer.add(ASKED + before)
         writer.add(names[chosen], learnt=True)
         writer.add(behind or "<|im_end|>", learnt=True)
 
 
 def _list_labels(
     rng: Random,
-    writer: _Writer,
+    writer: Writer,
     labels: Sequence[Sequence[int]],
     features: Sequence[Sequence[int]] | None,
     *,
@@ -181,7 +158,7 @@ def _list_labels(
 
 
 def _repeats(
-    rng: Random, writer: _Writer, vocabulary: Sequence[int], alphabet: Sequence[int], room: int
+    rng: Random, writer: Writer, vocabulary: Sequence[int], alphabet: Sequence[int], room: int
 ) -> None:
     """Passages, then the same in another order: known from the second token on."""
     longest = rng.randint(3, 14)

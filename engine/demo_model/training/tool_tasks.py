@@ -55,6 +55,9 @@ _REFUSAL = "None of the tools can do that."
 # What fits into the longest sequence of a batch, and what a question and its answer take of it.
 _SESSION_CHARS = 2200
 _TURN_CHARS = 200
+# Of sessions that call no tool twice: what a tool takes can be copied from an earlier call, and
+# users ask once.
+_NEW_SHARE = 0.8
 _KINDS = ("single", "parallel", "no_call", "tool_result")
 _KIND_WEIGHTS = (10, 5, 4, 2)
 _SYSTEM = (
@@ -266,20 +269,32 @@ def tool_session(rng: Random, task: str, max_tools: int) -> Example:
         tools = tools[:4]
     definitions = _shuffled(rng, tools)
     num_more = (_SESSION_CHARS - len(json.dumps(definitions))) // _TURN_CHARS
+    is_new = rng.random() < _NEW_SHARE
+    if is_new:
+        num_more = min(num_more, len(tools) - 1)
     kinds = [*rng.choices(_KINDS, _KIND_WEIGHTS, k=rng.randint(0, max(1, num_more))), task]
+    called: set[str] = set()
     messages: list[dict[str, Any]] = []
     if rng.random() < 0.2:
         messages.append({"role": "system", "content": rng.choice(_SYSTEM)})
     for kind in kinds:
-        turn = _turn(rng, kind, [_fresh(rng, tool) for tool in tools])
+        fresh = [_fresh(rng, tool) for tool in tools]
+        left = [tool for tool in fresh if not is_new or tool.name not in called]
+        turn = _turn(rng, kind, fresh, left or fresh)
         messages += [user(turn.question), *turn.between, turn.answer]
+        called |= _called((*turn.between, turn.answer))
     return Example(task, messages[:-1], messages[-1], definitions)
 
 
-def _turn(rng: Random, kind: str, tools: Sequence[Tool]) -> Turn:
+def _called(messages: Sequence[dict[str, Any]]) -> set[str]:
+    return {made["function"]["name"] for each in messages for made in each.get("tool_calls", ())}
+
+
+def _turn(rng: Random, kind: str, tools: Sequence[Tool], asked: Sequence[Tool]) -> Turn:
+    """A turn over `tools`; the one that is called is of `asked`."""
     if kind == "parallel":
-        return _parallel_calls(rng, tools)
+        return _parallel_calls(rng, asked)
     if kind == "no_call":
         return _no_call(rng, tools)
-    tool = rng.choice(list(tools))
+    tool = rng.choice(list(asked))
     return _tool_result(rng, tool) if kind == "tool_result" else _single_call(rng, tools, tool)

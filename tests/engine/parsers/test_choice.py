@@ -63,8 +63,8 @@ def test_a_token_counts_as_a_mark_too() -> None:
     assert detect_parsers(tokenizer("[TOOL_CALLS]"), "{{ x }}").tools == "mistral"
 
 
-def test_the_demo_model_is_one_of_them(demo_folder: Path) -> None:
-    loaded = load_tokenizer(demo_folder, "demo")
+def test_the_demo_model_is_one_of_them(random_folder: Path) -> None:
+    loaded = load_tokenizer(random_folder, "demo")
     assert detect_parsers(loaded, ChatTemplate(loaded).source) == ParserNames("hermes", "qwen3")
 
 

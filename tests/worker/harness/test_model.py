@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine.demo_model.builder import demo_model_path
+from engine.demo_model import DEMO_MODEL_PATH
 from tests.worker.harness.material import save_checkpoint, write_tasks
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -51,7 +51,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("model", ["tiny", "demo"])
 def test_it_gives_what_lm_evals_own_backend_gives(tmp_path: Path, model: str) -> None:
     tiny = model == "tiny"
-    checkpoint = save_checkpoint(tmp_path / "tiny") if tiny else demo_model_path()
+    checkpoint = save_checkpoint(tmp_path / "tiny") if tiny else DEMO_MODEL_PATH
     tasks = write_tasks(tmp_path / "tasks", num_docs=12)
     out = tmp_path / "out.json"
     done = run(

@@ -1,15 +1,11 @@
-"""Builds the demo model's folder.
+"""Builds a checkpoint with random weights: whatever is asked of it, it goes on until the limit.
 
-Owns: the files of the checkpoint, the same bits on every run. Must not know: how they are loaded.
+Owns: its files, the same bits on every run. Must not know: how they are loaded.
 Weights are drawn as integers by a counter-free generator of numpy and scaled exactly, not by torch,
 whose normal distribution depends on the processor's vector width.
 """
 
-import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +15,7 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from engine.errors import EngineError
-
-__all__ = ["build_demo_model", "demo_model_path"]
+__all__ = ["build_random_model"]
 
 _SEED = 20_260_117
 _VOCAB_SIZE = 2048
@@ -34,7 +28,6 @@ _TAGS = [
     "<tool_response>",
     "</tool_response>",
 ]
-_SOURCES = ("builder.py", "corpus.txt", "template.jinja")
 
 _CONFIG: dict[str, Any] = {
     "architectures": ["Qwen3ForCausalLM"],
@@ -65,33 +58,7 @@ _TOKENIZER_CONFIG = {
 }
 
 
-def demo_model_path() -> Path:
-    """The demo model's folder, built at the first call on this machine.
-
-    It lies in the folder HEADRACE_CACHE (default: ~/.cache/headrace). Several processes may call
-    this at once. Raises EngineError if nothing can be written there.
-    """
-    cache = Path(os.environ.get("HEADRACE_CACHE") or _user_cache() / "headrace")
-    target = cache / f"demo-{_recipe_digest()}"
-    if target.is_dir():
-        return target
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".demo-", dir=cache))
-        try:
-            build_demo_model(draft)
-            _publish(draft, target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise EngineError(
-            f"the demo model cannot be written to {cache}: {error}; set HEADRACE_CACHE to a folder "
-            "that can be written"
-        ) from error
-    return target
-
-
-def build_demo_model(folder: Path) -> None:
+def build_random_model(folder: Path) -> None:
     """Write the checkpoint into `folder`, which exists."""
     tokenizer = _train_tokenizer()
     vocab_size = tokenizer.get_vocab_size()
@@ -157,30 +124,6 @@ def _tensors(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield f"{layer}.mlp.up_proj.weight", (inner, hidden)
         yield f"{layer}.mlp.down_proj.weight", (hidden, inner)
     yield "model.norm.weight", (hidden,)
-
-
-def _publish(draft: Path, target: Path) -> None:
-    """Make the finished folder visible in one step, unless another process was faster."""
-    for path in draft.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    try:
-        draft.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
-def _recipe_digest() -> str:
-    """Changes with every file the checkpoint is made from."""
-    digest = hashlib.sha256()
-    for name in _SOURCES:
-        digest.update(_source(name).encode())
-    return digest.hexdigest()[:12]
 
 
 def _source(name: str) -> str:
