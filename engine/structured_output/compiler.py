@@ -7,6 +7,7 @@ blocks; it is called from the threads that translate jobs, never from the engine
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -29,6 +30,8 @@ __all__ = ["GrammarCompiler"]
 _MIN_GRAMMAR_BYTES = 64 * 2**10  # what the matcher of the smallest grammar takes
 _MAX_REFUSALS = 4096
 _NO_TEXT = "\U000f0040"  # for private use: in no text of a grammar
+# <think>, </tool_call>, <|call|>, [TOOL_CALLS]; not pieces of text such as {"name": "
+_MARKER = re.compile(r"""[<\[][^\s"'{}]*[>\]]""")
 _MAX_ERROR_CHARS = 300
 _PENDING = "it is not compiled yet"
 _PROGRAM = (
@@ -210,9 +213,9 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _tokenizer_spec(tokenizer: Tokenizer) -> str:
-    """The tokenizer as the library reads it, in which added tokens are known by their ids alone: no
+    """The tokenizer as the library reads it, in which markers are known by their ids alone: no
     JSON string holds the token `</tool_call>`, which would end the call for whoever reads it, and
-    the same text in a grammar is spelled with ordinary tokens.
+    the same text in a grammar is spelled with ordinary tokens. Other added tokens are text.
     """
     fast = getattr(tokenizer.hf_tokenizer, "backend_tokenizer", None)
     if fast is None:
@@ -222,7 +225,7 @@ def _tokenizer_spec(tokenizer: Tokenizer) -> str:
     spec = json.loads(fast.to_str())
     names: dict[str, str] = {}
     for token in spec["added_tokens"]:
-        if token["special"] or token["content"].strip():
+        if token["special"] or _MARKER.fullmatch(token["content"]):
             names[token["content"]] = token["content"] = f"<{_NO_TEXT}{token['id']}>"
             token["special"] = True
     model = spec["model"]

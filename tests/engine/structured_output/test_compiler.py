@@ -19,7 +19,13 @@ from engine.structured_output.grammar import (
 )
 from engine.structured_output.limits import GrammarLimits
 from engine.structured_output.patience import Patience, patience
-from tests.engine.structured_output.grammars import factory, ids, new_factory
+from tests.engine.structured_output.grammars import (
+    byte_tokenizer,
+    factory,
+    family_factory,
+    ids,
+    new_factory,
+)
 
 TIGHT = GrammarLimits(time_s=1, memory_bytes=128 * 2**20)
 
@@ -160,6 +166,19 @@ def test_a_tokenizer_that_does_not_go_with_grammars_is_named():
     compiler = GrammarCompiler(Slow(), vocab_size=10, eos_token_ids=frozenset({0}))  # type: ignore[arg-type]
     with pytest.raises(GrammarError, match="tokenizer is written in Python"):
         compiler.matcher("x")
+
+
+def test_added_tokens_that_are_pieces_of_text_may_be_used_and_markers_may_not():
+    pieces = ('{"', '": "', '"}', "</tool_call>")
+    tokenizer = byte_tokenizer(pieces)
+    matcher = family_factory(pieces).compiler.matcher(
+        grammar_text(json_part({"type": "object", "properties": {"a": {"type": "string"}}}))
+    )
+    opening, joint, end, marker = (tokenizer.added_token_ids[piece] for piece in pieces)
+    (letter,) = tokenizer.encode_prompt("a")
+    assert matcher.consume_tokens([opening, letter, joint])
+    assert matcher.validate_tokens([letter, end]) == 2
+    assert matcher.validate_tokens([marker]) == 0
 
 
 def test_a_caller_without_patience_gets_what_is_known_and_waits_for_nothing():
