@@ -57,6 +57,7 @@ def serve_endpoint(command: ServeCommand) -> int:
         windows=windows_of(command.http.completion_window),
         max_batch_file_bytes=max_file_bytes(command.http.max_batch_file_size),
         batch_limits=batch_limits(command.access),
+        served_models=tuple(command.control.served_model_name or ()),
     )
     for handler in logging.getLogger().handlers:
         handler.addFilter(RequestIdFilter())

@@ -63,9 +63,17 @@ def check_same_site(request: Request) -> None:
     """Refuse what another site made a browser send. Raises ApiError 403."""
     origin = request.headers.get("origin")
     site = request.headers.get("sec-fetch-site", "none")
-    is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-    if is_foreign or site not in ("none", "same-origin"):
+    if _is_foreign(origin, request.headers.get("host")) or site not in ("none", "same-origin"):
         raise ApiError(403, "Requests from other sites are refused.", code="cross_site_request")
+
+
+def _is_foreign(origin: str | None, host: str | None) -> bool:
+    if origin is None:
+        return False
+    try:
+        return urlsplit(origin).netloc != host
+    except ValueError:
+        return True
 
 
 def is_loopback(host: str) -> bool:

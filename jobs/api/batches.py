@@ -41,9 +41,11 @@ CurrentServices = Annotated[Services, Depends(services_of)]
 async def create_batch(request: Request, services: CurrentServices, tenant: CurrentTenant) -> Batch:
     """Order a batch. What is wrong with its file is said by the batch itself, later."""
     body = await read_json(request, max_bytes=services.settings.max_body_bytes)
-    await check_batch_limits(services, tenant)
     windows = services.settings.windows
     wanted = parse_create_batch(body, list(windows))
+    idempotency = _idempotency(request.headers.get("idempotency-key"), body)
+    if idempotency is None or not await services.batches.knows(tenant.name, idempotency):
+        await check_batch_limits(services, tenant)  # a call that is made again orders nothing
     lifetime = wanted.output_expires_after
     new = NewRecord(
         batch_id=new_batch_id(),
@@ -54,7 +56,7 @@ async def create_batch(request: Request, services: CurrentServices, tenant: Curr
         window_s=windows[wanted.completion_window],
         metadata=wanted.metadata,
         output_lifetime_s=lifetime.seconds if lifetime is not None else None,
-        idempotency=_idempotency(request.headers.get("idempotency-key"), body),
+        idempotency=idempotency,
     )
     creation, batch_id = await services.batches.create(new)
     if creation is Creation.REUSED:

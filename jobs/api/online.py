@@ -100,7 +100,7 @@ async def _unserved(model: str, services: Services) -> Response | None:
     served = await services.registry.served_models()
     if model in served:
         return None
-    known = await services.registry.known_models()
+    known = {*await services.registry.known_models(), *services.settings.served_models}
     if known and model not in known:
         raise model_not_found(model, served or known)
     message = f"No worker serves the model '{model[:200]}' at the moment. Try again later."

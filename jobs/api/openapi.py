@@ -24,6 +24,7 @@ __all__ = [
 _WORDS = {
     400: "The request cannot be used.",
     401: "The API key is missing or wrong.",
+    403: "Refused: another site sent it, or the key may not do it.",
     404: "There is no such object.",
     405: "The URL does not take this method.",
     409: "The object is in a state that does not allow this.",
@@ -32,7 +33,8 @@ _WORDS = {
     416: "The range lies behind the end.",
     429: "Too much at once; see retry-after.",
     500: "The server failed.",
-    503: "The server cannot reach its storage; see retry-after.",
+    503: "The server cannot reach its storage, or no worker serves the model; see retry-after.",
+    504: "No answer came in time.",
 }
 
 ERRORS: dict[int | str, dict[str, Any]] = {

@@ -3,7 +3,7 @@
 Owns: the bundle of stores and settings that an app is built on. Must not know: routes, processes.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fastapi import Request
@@ -40,7 +40,9 @@ class BatchLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
-    """Limits in bytes and seconds. `windows`: completion windows on offer, in seconds by name."""
+    """Limits in bytes and seconds. `windows`: completion windows on offer, in seconds by name.
+    `served_models` count as known besides those of workers.
+    """
 
     max_file_bytes: int = 512 << 20
     max_batch_file_bytes: int = 200 << 20
@@ -48,6 +50,7 @@ class ApiSettings:
     batch_file_lifetime_s: int = 30 * 86_400
     windows: Mapping[str, int] = field(default_factory=lambda: {"24h": 86_400})
     batch_limits: BatchLimits = BatchLimits()
+    served_models: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

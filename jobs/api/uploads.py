@@ -59,8 +59,6 @@ async def receive_upload(request: Request, blobs: Blobs, settings: ApiSettings) 
     try:
         num_bytes = await _receive(request, form, writer, settings)
         fields, filename = form.checked()
-        if num_bytes > _limit(fields.purpose, settings):
-            raise _too_large(fields.purpose, settings)
     except BaseException:
         await asyncio.shield(asyncio.to_thread(writer.abort))
         raise
@@ -78,26 +76,30 @@ async def _receive(
         form.feed(chunk)
         data = form.take(_WRITE_BYTES)
         num_bytes += len(data)
-        purpose = form.values.get("purpose", "")
-        if num_bytes <= _limit(purpose, settings):
+        if num_bytes <= _limit(form.values.get("purpose"), settings) and not num_discarded:
             if data:
                 await asyncio.to_thread(writer.write, data)
             continue
         num_discarded += len(data)
         if num_discarded > _MAX_DISCARDED_BYTES:
-            raise _too_large(purpose, settings)
+            break
     rest = form.take(0)
     num_bytes += len(rest)
-    if num_bytes <= _limit(form.values.get("purpose", ""), settings):
-        await asyncio.to_thread(writer.write, rest)
+    # What was left out stays left out, also if the purpose that comes last allows more.
+    if num_discarded or num_bytes > _limit(form.values.get("purpose"), settings):
+        raise _too_large(form.values.get("purpose"), settings)
+    await asyncio.to_thread(writer.write, rest)
     return num_bytes
 
 
-def _limit(purpose: str, settings: ApiSettings) -> int:
+def _limit(purpose: str | None, settings: ApiSettings) -> int:
+    """In bytes; None: the form has not said yet what the file is for."""
+    if purpose is None:
+        return max(settings.max_batch_file_bytes, settings.max_file_bytes)
     return settings.max_batch_file_bytes if purpose == "batch" else settings.max_file_bytes
 
 
-def _too_large(purpose: str, settings: ApiSettings) -> ApiError:
+def _too_large(purpose: str | None, settings: ApiSettings) -> ApiError:
     megabytes = _limit(purpose, settings) / (1 << 20)
     message = f"The file is too large. Expected at most {megabytes:g} MB"
     message += " for purpose 'batch'." if purpose == "batch" else "."
@@ -198,6 +200,9 @@ class _Form:
                 raise ApiError(400, message, param=part.name[:200], code="unknown_parameter")
             part.filename = _text(options[b"filename"])
             self._filename = part.filename
+        elif part.name in self.values:
+            message = f"Duplicate parameter: '{part.name[:200]}'. Send every field once."
+            raise ApiError(400, message, param=part.name[:200], code="duplicate_parameter")
         elif len(self.values) == _MAX_FIELDS:
             raise ApiError(400, f"The multipart form has more than {_MAX_FIELDS} fields.")
 

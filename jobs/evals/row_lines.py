@@ -130,6 +130,9 @@ def _body(line: _Line, defaults: RowDefaults) -> dict[str, Any]:
     else:
         system = [] if defaults.system is None else [{"role": "system", "content": defaults.system}]
         asked = {"messages": [*system, {"role": "user", "content": line.input}]}
+    messages = asked.get("messages", [])
+    if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
+        raise ValueError("its 'messages' should be a list of objects")
     return {**defaults.request, **asked, **(line.request or {})}
 
 

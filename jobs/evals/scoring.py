@@ -7,6 +7,8 @@ Owns: which scorer is which, and the options each of them has. Must not know: th
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jsonschema.exceptions import UnknownType
+
 from jobs.evals.answer import Answer, Verdict
 from jobs.evals.rows import EvalRow, Scorer
 from jobs.evals.scorers import calls, choice, numbers, text, values
@@ -65,6 +67,13 @@ def check_row(row: EvalRow) -> None:
 
 
 def score(row: EvalRow, answer: Answer) -> Verdict:
-    """Judge one answer."""
-    reason = _RULES[row.scorer].judge(row, answer)
+    """Judge one answer. Whatever a model may write, its row is judged, and the others are too."""
+    try:
+        reason = _RULES[row.scorer].judge(row, answer)
+    except RecursionError:
+        reason = "nested too deeply"
+    except ArithmeticError:
+        reason = "not a number that can be compared"
+    except UnknownType as error:
+        reason = f"the tool's schema is wrong: unknown type {error.type!r}"
     return Verdict(right=not reason, reason=reason)

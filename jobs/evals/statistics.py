@@ -46,10 +46,10 @@ def wilson_interval(num_right: float, total: int) -> tuple[float, float]:
 def bootstrap_interval(scores: Sequence[float]) -> tuple[float, float]:
     """The 95% percentile interval of the mean of scores in 0..1, one for each row.
 
-    Where all are 0, or all 1, resampling knows no spread: Wilson's interval stands there.
+    Where all are the same, resampling knows no spread: Wilson's interval stands there.
     """
     values = np.asarray(scores, dtype=np.float64)
-    if len(values) == 0 or (values == 0.0).all() or (values == 1.0).all():
+    if len(values) == 0 or (values == values[0]).all():
         return wilson_interval(float(values.sum()), len(values))
     low, high = np.quantile(_resampled_means(values), [0.025, 0.975])
     return float(low), float(high)
@@ -72,7 +72,10 @@ def mcnemar_p(num_only_a: int, num_only_b: int) -> float:
     total, less = num_only_a + num_only_b, min(num_only_a, num_only_b)
     if total == 0:
         return 1.0
-    tail = sum(comb(total, count) for count in range(less + 1))
+    tail = ways = 1
+    for count in range(less):
+        ways = ways * (total - count) // (count + 1)
+        tail += ways
     p: float = 2 * tail / 2**total
     return min(1.0, p)
 
@@ -90,24 +93,33 @@ class Difference:
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
-    """Of b over a, row by row, by a paired bootstrap. Raises ValueError for unequal lengths."""
+    """Of b over a, row by row, by a paired bootstrap. Raises ValueError for unequal lengths.
+
+    A bootstrap of few rows is too sure of itself. Where m rows changed, no test can do better than
+    2 of the 2^m ways in which their signs could have fallen; p is never below that.
+    """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} and {len(b)} scores cannot be paired")
     changes = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
     if len(changes) == 0 or (changes == changes[0]).all():
         mean = float(changes[0]) if len(changes) else 0.0
-        is_none = len(changes) < 2 or mean == 0.0
-        return Difference(mean=mean, low=mean, high=mean, p=1.0 if is_none else _least_p())
+        if mean == 0.0:
+            return Difference(mean=0.0, low=0.0, high=0.0, p=1.0)
+        low, high = wilson_interval(len(changes) * (mean + 1) / 2, len(changes))
+        p = max(2 / (_NUM_RESAMPLES + 1), _least_p(changes))
+        return Difference(mean=mean, low=2 * low - 1, high=2 * high - 1, p=p)
     means = _resampled_means(changes)
     low, high = np.quantile(means, [0.025, 0.975])
     # The resampled means lie around the mean; where they cross 0 is how far 0 is from it.
     beyond = min(int((means <= 0).sum()), int((means >= 0).sum()))
-    p = min(1.0, 2 * (beyond + 1) / (len(means) + 1))
+    p = min(1.0, max(2 * (beyond + 1) / (len(means) + 1), _least_p(changes)))
     return Difference(mean=float(changes.mean()), low=float(low), high=float(high), p=p)
 
 
-def _least_p() -> float:
-    return 2 / (_NUM_RESAMPLES + 1)
+def _least_p(changes: Floats) -> float:
+    """Of an exact test of signs."""
+    least: float = 2.0 ** (1 - int(np.count_nonzero(changes)))
+    return min(1.0, least)
 
 
 def _resampled_means(values: Floats) -> Floats:

@@ -129,6 +129,11 @@ class BatchRecords:
         )
         return Creation(kind.decode()), batch_id.decode()
 
+    async def knows(self, tenant: str, idempotency: Idempotency) -> bool:
+        """Whether the key of a call came before."""
+        name = self._keys.idempotency(tenant, idempotency.key)
+        return bool(await self._calls.command(lambda redis: redis.exists(name)))
+
     async def get(self, batch_id: str, tenant: str | None = None) -> BatchRecord | None:
         """A batch; None if there is none, or it is not the tenant's."""
         record = (await self.load([batch_id]))[0]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from pydantic_core import to_json
@@ -51,7 +52,7 @@ class FileWriter:
             self._encoder.write(table)
         except OSError as error:
             raise storage_error("write", self.paths[0], error) from error
-        except pa.ArrowException as error:
+        except (pa.ArrowException, ValueError, OverflowError) as error:
             raise _unwritable(self.paths[0], error) from error
 
     def close(self) -> None:
@@ -156,7 +157,9 @@ class _JsonEncoder:
         self._file = file
 
     def write(self, table: pa.Table) -> None:
-        self._file.write(b"".join(_json(row) + b"\n" for row in table.to_pylist()))
+        columns = [_readable(column) for column in table.columns]
+        rows = pa.Table.from_arrays(columns, names=table.column_names).to_pylist()
+        self._file.write(b"".join(_json(row) + b"\n" for row in rows))
 
     def close(self) -> None:
         """Nothing is held back."""
@@ -187,9 +190,32 @@ def _as_json(column: Any) -> Any:
     return pa.array(texts, pa.string())
 
 
+def _readable(column: Any) -> Any:
+    """A column that Python can hold: its times end at microseconds, so finer ones become text."""
+    kind = column.type
+    is_fine = pa.types.is_temporal(kind) and getattr(kind, "unit", "") == "ns"
+    if not is_fine:
+        return column
+    try:
+        if pa.types.is_timestamp(kind):
+            return column.cast(pa.timestamp("us", kind.tz))
+        return column.cast(pa.duration("us") if pa.types.is_duration(kind) else pa.time64("us"))
+    except pa.ArrowInvalid:
+        if pa.types.is_duration(kind):
+            return column.cast(pa.duration("us"), safe=False)
+        if not pa.types.is_timestamp(kind):
+            return column.cast(pa.string())
+        zone = "" if kind.tz is None else "Z"
+        return pc.strftime(column.cast(pa.timestamp("ns")), format=f"%Y-%m-%dT%H:%M:%S{zone}")
+
+
 def _json(value: Any) -> bytes:
     return to_json(value, inf_nan_mode="null", bytes_mode="base64")
 
 
 def _unwritable(path: Path, error: Exception) -> StoreWriteError:
-    return StoreWriteError(f"cannot write {path}: {' '.join(str(error).split())[:300]}")
+    reason = " ".join(str(error).split())[:300]
+    return StoreWriteError(
+        f"cannot write {path}: {reason}; run again with --columns, without the column that cannot "
+        "be written, or into a .parquet file: no row is computed again"
+    )

@@ -102,7 +102,21 @@ class JsonTypes:
             ]
         elif pa.types.is_float64(kind):
             cells = [None if cell is None else float(cell) for cell in cells]
-        return pa.array(cells, type=kind)
+        try:
+            return pa.array(cells, type=kind)
+        except pa.ArrowInvalid:  # a whole number that no float holds exactly, among decimal ones
+            return pa.array([_with_floats(cell, kind) for cell in cells], type=kind)
+
+
+def _with_floats(value: Any, kind: Any) -> Any:
+    """The numbers in `value` as floats where its type has floats."""
+    if pa.types.is_float64(kind) and isinstance(value, int):
+        return float(value)
+    if pa.types.is_list(kind) and isinstance(value, list):
+        return [_with_floats(each, kind.value_type) for each in value]
+    if pa.types.is_struct(kind) and isinstance(value, dict):
+        return {field.name: _with_floats(value.get(field.name), field.type) for field in kind}
+    return value
 
 
 def _fits(cells: Any, kind: Any) -> bool:

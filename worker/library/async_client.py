@@ -16,7 +16,7 @@ from typing import Any, Self, Unpack, cast
 import pyarrow as pa
 
 from jobs.identity import new_batch_id
-from jobs.producers.fanout import fan_out
+from jobs.producers.fanout import Producer, fan_out
 from jobs.queue import BatchSpec
 from jobs.registry import Registry
 from worker.connection import Connection, open_connection
@@ -24,7 +24,7 @@ from worker.library.answers import ResultColumns
 from worker.library.async_batch import AsyncBatch
 from worker.library.errors import HeadraceError, clear_errors
 from worker.library.progress import open_progress
-from worker.library.queue_rows import QueueRows
+from worker.library.queue_rows import QueueRows, give_up
 from worker.library.request_lines import RequestItem
 from worker.library.result_stream import AsyncResults
 from worker.library.settings import BatchSettings, batch_options, check_names
@@ -110,11 +110,11 @@ class AsyncClient:
         """
         with clear_errors():
             connection, submission, options = await self._prepare(data, settings)
+            spec = _spec(options)
             try:
-                spec = _spec(options)
-                await connection.queue.create_batch(spec)
                 producer = await self._producer(connection, submission, options)
-                await fan_out(connection.queue, spec.batch_id, producer)
+                await connection.queue.create_batch(spec)
+                await _all_or_nothing(connection, spec.batch_id, producer)
             finally:
                 submission.remove()
             return AsyncBatch(connection, spec.batch_id, submission.columns, self._streams)
@@ -178,6 +178,15 @@ class AsyncClient:
         return submission.producer(
             served_models=set(known) or None, settings=producer_settings(options)
         )
+
+
+async def _all_or_nothing(connection: Connection, batch_id: str, producer: Producer) -> None:
+    """Enqueue everything; a batch of which only a part arrived is cancelled: nobody knows it."""
+    try:
+        await fan_out(connection.queue, batch_id, producer)
+    except BaseException:
+        await asyncio.shield(give_up(connection, batch_id))
+        raise
 
 
 def _spec(options: BatchOptions) -> BatchSpec:

@@ -61,12 +61,12 @@ async def sign_in(request: Request, services: CurrentServices) -> Response:
     secret = (await _fields(request)).get("key", "").strip()
     access = services.access
     try:
-        if access is not None:
-            await access.valid_key(secret)
+        key = None if access is None else await access.valid_key(secret)
     except ApiError as error:
         return _sign_in(error.message, status_code=error.status_code)
     response = _back()
-    set_cookie(response, request, secret)
+    if key is not None:  # else nobody needs one here
+        set_cookie(response, request, secret)
     return response
 
 

@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from referencing.exceptions import Unresolvable
 
 from jobs.evals.answer import Answer
@@ -79,8 +78,6 @@ def valid_calls(row: EvalRow, answer: Answer) -> str:
             errors = list(Draft202012Validator(schema).iter_errors(json.loads(arguments)))
         except ValueError:
             return "malformed arguments"
-        except SchemaError as error:
-            return f"the tool's schema is wrong: {error.message}"
         except Unresolvable as error:
             return f"the tool's schema is wrong: {error}"
         if errors:

@@ -90,6 +90,7 @@ async def test_tenants_see_their_own(client: httpx2.AsyncClient, endpoint: Endpo
     ("headers", "status"),
     [
         ({"origin": "http://evil.example"}, 403),
+        ({"origin": "http://["}, 403),
         ({"sec-fetch-site": "cross-site"}, 403),
         ({"sec-fetch-site": "same-site"}, 403),
         ({"host": "evil.example"}, 403),
@@ -142,8 +143,15 @@ async def test_a_tenant_with_too_many_batches_hears_429(
         assert reply.json()["error"]["type"] == "rate_limit_error"
         assert word in reply.json()["error"]["message"]
         assert int(reply.headers["retry-after"]) > 0
+        reply = await client.post("/v1/batches", json={**order, "endpoint": "/v1/nothing"})
+        assert reply.status_code == 400, "a body that cannot be is that first"
         await endpoint.finish(first)
-        assert (await client.post("/v1/batches", json=order)).status_code == 200
+        key = {"idempotency-key": "k"}
+        made = await client.post("/v1/batches", json=order, headers=key)
+        assert made.status_code == 200
+        if limits.max_batches:
+            again = await client.post("/v1/batches", json=order, headers=key)
+            assert again.json()["id"] == made.json()["id"], "a call made again orders nothing"
 
 
 def test_loopback_is_loopback() -> None:

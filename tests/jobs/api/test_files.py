@@ -50,6 +50,51 @@ async def test_the_purpose_may_come_after_the_file(endpoint: Endpoint) -> None:
     assert reply.json()["purpose"] == "vision"
 
 
+async def test_a_file_for_evals_is_one_that_strict_clients_know(endpoint: Endpoint) -> None:
+    file_id = await endpoint.upload(b"x", purpose="evals")
+    file = (await endpoint.client.get(f"/v1/files/{file_id}")).json()
+    assert file["purpose"] == "user_data"
+    found = (await endpoint.client.get("/v1/files?purpose=evals")).json()["data"]
+    assert [each["id"] for each in found] == [file_id]
+
+
+async def test_a_field_that_comes_twice_is_refused(endpoint: Endpoint) -> None:
+    purpose = b'--B\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+    reply = await endpoint.client.post(
+        "/v1/files",
+        content=purpose * 2 + b"--B--\r\n",
+        headers={"content-type": "multipart/form-data; boundary=B"},
+    )
+    assert reply.status_code == 400
+    assert reply.json()["error"]["code"] == "duplicate_parameter"
+
+
+@pytest.mark.parametrize("purpose", ["batch", "user_data"])
+async def test_a_file_whose_purpose_comes_last_is_stored_whole(
+    tmp_path: Path, purpose: str
+) -> None:
+    """Until then it may be as large as any purpose allows."""
+    client = fake_client()
+    large, small = 5 << 20, 2 << 20
+    sizes = {"max_file_bytes": small, "max_batch_file_bytes": large}
+    if purpose == "user_data":
+        sizes = {"max_file_bytes": large, "max_batch_file_bytes": small}
+    endpoint = make_endpoint(client, tmp_path, settings=ApiSettings(**sizes))
+    data = b"x" * (4 << 20)
+    body = (
+        b'--B\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + data +
+        b'\r\n--B\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n' + purpose.encode() +
+        b"\r\n--B--\r\n"
+    )  # fmt: skip
+    kind = {"content-type": "multipart/form-data; boundary=B"}
+    reply = await endpoint.client.post("/v1/files", content=body, headers=kind)
+    assert reply.status_code == 200
+    content = await endpoint.client.get(f"/v1/files/{reply.json()['id']}/content")
+    assert content.content == data
+    await endpoint.client.aclose()
+    await client.aclose()
+
+
 async def test_a_folder_in_the_name_is_left_out(endpoint: Endpoint) -> None:
     body = (
         b'--B\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'

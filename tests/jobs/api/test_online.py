@@ -79,6 +79,18 @@ async def test_without_a_worker_a_client_may_come_back(
     assert error_of(reply)["code"] == "model_not_found"
 
 
+async def test_a_model_that_the_server_was_told_of_is_known(
+    client: httpx2.AsyncClient, endpoint: Endpoint
+) -> None:
+    await endpoint.serve("demo")
+    app = client._transport.app  # type: ignore[attr-defined]
+    settings = replace(app.state.services.settings, served_models=("later",))
+    app.state.services = replace(app.state.services, settings=settings)
+    reply = await client.post(CHAT, json=BODY | {"model": "later"})
+    assert reply.status_code == 503
+    assert error_of(reply)["code"] == "no_worker"
+
+
 async def test_a_request_that_no_worker_takes_ends_with_503(
     client: httpx2.AsyncClient, endpoint: Endpoint
 ) -> None:

@@ -114,6 +114,12 @@ async def test_a_refusal_is_shown_on_the_page(client: httpx2.AsyncClient) -> Non
     assert "No batch found" in reply.text
 
 
+async def test_a_key_that_nobody_needs_is_not_kept(client: httpx2.AsyncClient) -> None:
+    reply = await client.post("/ui/sign-in", data={"key": "日"}, headers=HERE)
+    assert reply.status_code == 303
+    assert "set-cookie" not in reply.headers
+
+
 @pytest.mark.parametrize("path", ["/ui/batches", "/ui/batches/b/cancel", "/ui/sign-in"])
 @pytest.mark.parametrize(
     "headers", [{}, {"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}]

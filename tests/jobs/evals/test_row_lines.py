@@ -94,6 +94,7 @@ def test_expected_calls_may_be_written_short() -> None:
         ([], "expected an object"),
         ({"target": "x"}, "it needs one of body, messages, input, prompt, and has none"),
         ({"input": "a", "prompt": "b", "target": "x"}, "has input and prompt"),
+        ({"body": {"messages": ["x"]}, "target": "x"}, "'messages' should be a list of objects"),
         ({"body": {}, "reference": {"content": "x"}}, "'body' has neither 'messages' nor 'prompt'"),
         ({"custom_id": 1, "body": BODY}, "'custom_id' is 1: input should be a valid string"),
         ({"body": BODY}, "neither a reference nor tools"),

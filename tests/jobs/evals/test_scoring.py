@@ -1,11 +1,18 @@
 """The table of scorers."""
 
+from typing import Any
+
 import pytest
 
 from jobs.evals.answer import Answer, ChoiceScore, Verdict
 from jobs.evals.rows import EvalRow, Scorer
 from jobs.evals.scoring import check_row, score
 from tests.jobs.evals.builders import row
+
+
+def tool(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "go", "parameters": parameters}}
+
 
 TOOLS = [{"type": "function", "function": {"name": "go"}}]
 CALL = {"name": "go", "arguments": {"n": 1}}
@@ -39,3 +46,34 @@ def test_every_scorer_has_a_right_and_a_wrong_answer() -> None:
 def test_an_option_of_another_scorer_is_refused() -> None:
     with pytest.raises(ValueError, match="the scorer no_call has no option 'full'; it has none"):
         check_row(row(scorer={"type": "no_call", "full": True}))
+
+
+NESTED = {"type": "object", "properties": {"x": {"$ref": "#"}}}
+DEEP = '{"x": ' * 4000 + "{}" + "}" * 4000
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "reason"),
+    [
+        (row(target=3, scorer="numeric"), Answer("1e9999999"), "not a number"),
+        (
+            row(
+                scorer="valid_calls",
+                request={"tools": [tool({"properties": {"x": {"type": "float"}}})]},
+            ),
+            Answer(calls=[("go", '{"x": 1}')]),
+            "unknown type 'float'",
+        ),
+        (row(target=CALL, scorer="calls"), Answer(calls=[("go", DEEP)]), "nested too deeply"),
+        (
+            row(scorer="valid_calls", request={"tools": [tool(NESTED)]}),
+            Answer(calls=[("go", DEEP)]),
+            "nested too deeply",
+        ),
+    ],
+)
+def test_no_answer_ends_the_evaluation(asked: EvalRow, answer: Answer, reason: str) -> None:
+    check_row(asked)
+    verdict = score(asked, answer)
+    assert not verdict.right
+    assert reason in verdict.reason

@@ -1,7 +1,7 @@
 """Intervals and tests against counting, closed forms and simulation."""
 
 from itertools import combinations
-from math import sqrt
+from math import erfc, sqrt
 
 import numpy as np
 import pytest
@@ -102,10 +102,26 @@ def test_no_difference_is_found_where_none_is() -> None:
     assert num_found <= 22
 
 
-def test_rows_that_all_changed_alike_are_sure() -> None:
-    assert paired_difference([0.0] * 5, [0.5] * 5).p < 0.001
+def test_rows_that_all_changed_alike_are_as_sure_as_their_number_allows() -> None:
+    few, many = (paired_difference([0.0] * n, [0.5] * n) for n in (5, 20))
+    assert few.p == 0.0625
+    assert many.p < 0.001
+    assert -1 <= few.low < many.low < 0.5 < many.high < few.high <= 1
+    assert paired_difference([0.25, 0.5], [0.5, 1.0]).p == 0.5
     assert paired_difference([0.0], [1.0]).p == 1.0
     assert paired_difference([0.5] * 5, [0.5] * 5).p == 1.0
     assert paired_difference([], []).mean == 0.0
     with pytest.raises(ValueError, match="1 and 2 scores"):
         paired_difference([0.0], [1.0, 1.0])
+
+
+def test_equal_scores_are_not_certain_ones() -> None:
+    low, high = bootstrap_interval([0.5] * 3)
+    assert low < 0.3
+    assert high > 0.7
+
+
+def test_mcnemar_of_many_rows_is_quick_and_exact() -> None:
+    total, less = 20_000, 9_800
+    deviations = (total / 2 - less - 0.5) / (total / 4) ** 0.5
+    assert mcnemar_p(less, total - less) == pytest.approx(erfc(deviations / 2**0.5), rel=1e-3)

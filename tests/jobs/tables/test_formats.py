@@ -111,6 +111,35 @@ def test_jsonl_has_one_object_a_line(tmp_path: Path) -> None:
     assert second == {**dict.fromkeys(first), "text": ""}
 
 
+def test_times_finer_than_microseconds_are_written_whole_as_jsonl(tmp_path: Path) -> None:
+    at = 1_700_000_000_123_456_789
+    columns = {
+        "fine": pa.array([at, None], pa.timestamp("ns")),
+        "zoned": pa.array([at, None], pa.timestamp("ns", "Europe/Paris")),
+        "coarse": pa.array([1_700_000_000_000_000_000, None], pa.timestamp("ns")),
+        "clock": pa.array([3_723_000_000_001, None], pa.time64("ns")),
+        "long": pa.array([1_500_000_001, None], pa.duration("ns")),
+    }
+    path = write(tmp_path, "a.jsonl", pa.table(columns))
+    first, second = map(json.loads, path.read_text().splitlines())
+    assert first == {
+        "fine": "2023-11-14T22:13:20.123456789",
+        "zoned": "2023-11-14T22:13:20.123456789Z",
+        "coarse": "2023-11-14T22:13:20",
+        "clock": "01:02:03.000000001",
+        "long": "PT1.5S",
+    }
+    assert second == dict.fromkeys(first)
+
+
+def test_a_value_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+    schema = pa.schema([("day", pa.date32())])
+    writer = table_writer(tmp_path, "a.jsonl", schema, batch_id="b")
+    with pytest.raises(StoreWriteError, match=r"cannot write .*a\.jsonl: .*--columns"):
+        writer.write(pa.table({"day": pa.array([4_000_000], pa.int32()).cast(pa.date32())}))
+    writer.abandon()
+
+
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.csv", "a.jsonl"])
 def test_a_table_without_rows_is_a_file(tmp_path: Path, name: str) -> None:
     writer = table_writer(tmp_path, name, SCHEMA, batch_id="b")

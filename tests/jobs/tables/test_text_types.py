@@ -95,3 +95,12 @@ def test_columns_stand_in_the_order_in_which_they_came_up() -> None:
     types.add([{"b": 1}, {"a": 2}])
     types.add([{"c": None, "b": 3}])
     assert types.schema().names == ["b", "a", "c"]
+
+
+def test_large_integers_inside_of_values_are_rounded_among_floats() -> None:
+    types = JsonTypes()
+    types.add([{"meta": {"v": 1.5, "w": [1.5]}}])
+    types.add([{"meta": {"v": 2**60 + 1, "w": [2**60 + 1]}}])
+    kind = types.schema().field("meta").type
+    (value,) = types.array([{"v": 2**60 + 1, "w": [2**60 + 1]}], kind).to_pylist()
+    assert value == {"v": float(2**60 + 1), "w": [float(2**60 + 1)]}

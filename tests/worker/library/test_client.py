@@ -3,6 +3,7 @@ other client, which is a shell around it, on the real one."""
 
 import asyncio
 import gc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from redis.asyncio import Redis
 from engine.async_engine import AsyncEngine
 from jobs.embedded_server import EmbeddedServer
 from jobs.queue import BatchState
+from jobs.redis_queue import RedisQueue
 from jobs.registry import Registry, WorkerInfo
 from tests.worker.doubles import fake_machine
 from tests.worker.site import Site
 from tests.worker.test_run import CountingExecutor
+from worker.connection import Connection
 from worker.library import queue_rows
 from worker.library.async_client import AsyncClient
 from worker.library.client import Client
@@ -152,6 +155,22 @@ async def test_a_batch_is_submitted_watched_and_fetched(at_site: Site) -> None:
         assert (await again.status()).state is BatchState.COMPLETED
         async with await again.stream() as results:
             assert (await results.table()).num_rows == 0, "each row is delivered once"
+
+
+async def test_a_submission_that_is_given_up_leaves_no_batch(at_site: Site) -> None:
+    async with AsyncClient(URL) as client:
+        await client.submit(["x"], model="m")
+        client._connection = with_full_queue(await client._connected())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.submit(["y", "z"], model="m"), 0.3)
+        waiting = [each for each in await at_site.queue.list_batches() if not each.state.is_final]
+    assert [each.total for each in waiting] == [1], "only the one that was submitted whole"
+
+
+def with_full_queue(connection: Connection) -> Connection:
+    settings = replace(connection.settings, max_depth=1)
+    queue = RedisQueue(connection.redis, connection.keys, settings, retrying=connection.retrying)
+    return replace(connection, settings=settings, queue=queue)
 
 
 async def test_a_batch_of_somebody_else_is_fetched_by_its_id(at_site: Site) -> None:
