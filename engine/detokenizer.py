@@ -1,10 +1,10 @@
 """Stop strings, found while tokens come in.
 
 Owns: turning output tokens into text piece by piece, and looking for stop strings in it. Must not
-know: requests, steps. Only requests with stop strings pay for this; all others are decoded once, at
-their end. Follows the two-offset scheme of text-generation-inference: a window of tokens is decoded
-again with each new one, because what a token looks like can depend on its left neighbours, and a
-character may need several tokens.
+know: requests, steps, formats. Only requests with stop strings pay for this; all others are decoded
+once, at their end. Follows the two-offset scheme of text-generation-inference: a window of tokens
+is decoded again with each new one, because what a token looks like can depend on its left
+neighbours, and a character may need several tokens.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from engine.tokenizer import Tokenizer
 
-__all__ = ["StopStringMatcher"]
+__all__ = ["MessageHeads", "StopStringMatcher"]
 
 _REPLACEMENT = "\ufffd"  # what bytes are shown as that form no character (yet)
 # Tokens without a whole character at their end, after which they are taken for noise. A character
@@ -31,12 +31,34 @@ class _Match:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class MessageHeads:
+    """Tokens of a format whose messages have heads, which nobody sees. `end` ends a head; each of
+    `marks` does not belong to a message's text, and a head may follow it.
+    """
+
+    end: int
+    marks: frozenset[int]
+
+    def is_open(self, prompt: Sequence[int]) -> bool:
+        """Whether the output goes on inside a head, or where one may begin. Not if the prompt knows
+        nothing of heads.
+        """
+        for token_id in reversed(prompt):
+            if token_id == self.end:
+                return False
+            if token_id in self.marks:
+                return True
+        return False
+
+
 class StopStringMatcher:
     """An `engine.request.StopMatcher`. Work for each token is constant, however long the text.
 
     The stop string that is complete first wins, and of those that end together the longest, so the
     answer does not depend on where one token ends and the next begins. If the caller appends more
     after a match, it did not want that match (`min_tokens`), and the search goes on behind it.
+    Nothing is found in `heads`, nor across them; `in_head`: the output begins in one.
     """
 
     def __init__(
@@ -46,6 +68,8 @@ class StopStringMatcher:
         *,
         include_stop_string: bool = False,
         skip_special_tokens: bool = True,
+        heads: MessageHeads | None = None,
+        in_head: bool = False,
     ) -> None:
         if not stop_strings or not all(stop_strings):
             raise ValueError("stop strings must not be empty")
@@ -53,6 +77,8 @@ class StopStringMatcher:
         self._stop_strings = tuple(stop_strings)
         self._include_stop_string = include_stop_string
         self._skip_special_tokens = skip_special_tokens
+        self._heads = heads
+        self._in_head = in_head
         self._overlap = max(map(len, stop_strings)) - 1
         self._token_ids: list[int] = []
         # The window: tokens [context, read) are in the settled text already and decode to
@@ -89,12 +115,23 @@ class StopStringMatcher:
         num_tokens = len(self._token_ids)
         window = self._decode(self._context, num_tokens)
         self._pending = window[len(self._context_text) :]
-        self._match = self._find()
+        if self._heads is not None and self._is_in_head(token_id, self._heads):
+            self._search_from = self._num_settled + len(self._pending)
+        else:
+            self._match = self._find()
         if self._pending and not self._pending.endswith(_REPLACEMENT):
             self._settle(num_tokens, self._pending)
         elif num_tokens - self._read >= _MAX_PENDING:
             self._settle_some(window)
         return self._match is not None
+
+    def _is_in_head(self, token_id: int, heads: MessageHeads) -> bool:
+        """Whether the next token is no part of a message's text."""
+        if token_id == heads.end:
+            self._in_head = False
+            return True
+        self._in_head = self._in_head or token_id in heads.marks
+        return self._in_head
 
     def _find(self) -> _Match | None:
         """Look where a match can be new: in what is pending, and what could begin before it."""

@@ -20,6 +20,11 @@ MAX_TOP_LOGPROBS = 20
 
 _RESERVED_VARIABLES = ("messages", "tools", "chat_template", "tokenize", "conversation")
 _GUIDED = ("guided_json", "guided_regex", "guided_choice", "guided_grammar")
+_JSON_FORMS = (
+    *("guided_json", "guided_json_object", "response_format"),
+    *("structured_outputs.json", "structured_outputs.json_object"),
+)
+_WHITE_SPACE = ("disable_any_whitespace", "whitespace_pattern")
 
 
 def check_combinations(request: VllmFields) -> None:
@@ -150,7 +155,7 @@ class ConstraintFields(Protocol):
 
 
 def check_one_constraint(request: ConstraintFields) -> None:
-    """Raises ApiError 400 for several constraints on one answer."""
+    """Raises ApiError 400 for several constraints on one answer, and for what tunes none."""
     outputs = request.structured_outputs
     given = [name for name in _GUIDED if getattr(request, name) is not None]
     if request.guided_json_object:
@@ -172,6 +177,33 @@ def check_one_constraint(request: ConstraintFields) -> None:
             f"Invalid '{given[0]}': only one constraint can be enforced on the output, "
             f"but got {quoted_list(given)}.",
             given[0].partition(".")[0],
+            "invalid_value",
+        )
+    _check_tuning(request, is_json=bool(given) and given[0] in _JSON_FORMS)
+
+
+def _check_tuning(request: ConstraintFields, *, is_json: bool) -> None:
+    """What tunes JSON would be ignored on any other form, and one of two rules for white space."""
+    outputs = request.structured_outputs
+    given = [
+        f"structured_outputs.{name}"
+        for name in (*_WHITE_SPACE, "disable_additional_properties")
+        if getattr(outputs, name, None) not in (None, False)
+    ]
+    if request.guided_whitespace_pattern is not None:
+        given.insert(0, "guided_whitespace_pattern")
+    if given and not is_json:
+        raise _refuse(
+            f"Invalid '{given[0]}': it says how JSON is written, and this request does not ask for "
+            "JSON.",
+            given[0],
+            "invalid_value",
+        )
+    rules = [name for name in given if "whitespace" in name]
+    if len(rules) > 1:
+        raise _refuse(
+            f"Invalid '{rules[0]}': only one of {quoted_list(rules)} can be followed.",
+            rules[0],
             "invalid_value",
         )
 

@@ -95,10 +95,14 @@ class RefusalPart(StrictModel):
 Part = TextPart | ImagePart | InputAudioPart | FilePart | RefusalPart
 
 
+_UNSERVED = ("image_url", "input_audio", "file")
+
+
 def _content(models: dict[str, type[StrictModel]]) -> Any:
     """Text, or a list of the named parts, of which there must be one."""
     parts = Annotated[
-        list[Annotated[Any, by_tag("type", models)]], Field(min_length=1, fail_fast=True)
+        list[Annotated[Any, by_tag("type", models, unserved=_UNSERVED)]],
+        Field(min_length=1, fail_fast=True),
     ]
     return by_type("one of a string or array", {str: checked(str), list: checked(parts)})
 

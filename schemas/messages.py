@@ -92,7 +92,7 @@ class AudioReference(StrictModel):
 
 ToolCall = Annotated[
     FunctionToolCall | CustomToolCall,
-    by_tag("type", {"function": FunctionToolCall, "custom": CustomToolCall}),
+    by_tag("type", {"function": FunctionToolCall, "custom": CustomToolCall}, unserved=("custom",)),
 ]
 
 

@@ -77,6 +77,7 @@ ResponseFormat = Annotated[
             "json_schema": JsonSchemaFormat,
             "structural_tag": StructuralTagFormat,
         },
+        unserved=("structural_tag",),
     ),
 ]
 

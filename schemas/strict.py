@@ -5,7 +5,7 @@ would put the names of their branches into the path of an error. Must not know: 
 OpenAI's words for errors (validation.py translates).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from pydantic import (
@@ -47,10 +47,14 @@ def checked(annotation: Any) -> Callable[[Any], Any]:
     return TypeAdapter(annotation, config=config).validate_python
 
 
-def by_tag(key: str, models: Mapping[str, type[StrictModel]]) -> WrapValidator:
-    """Take an object and let the model that its `key` names validate it."""
+def by_tag(
+    key: str, models: Mapping[str, type[StrictModel]], *, unserved: Collection[str] = ()
+) -> WrapValidator:
+    """Take an object and let the model that its `key` names validate it. `unserved` are tags that
+    are known but refused later (supported.py), so no error offers them.
+    """
     validators = {tag: model.model_validate for tag, model in models.items()}
-    expected = _listed(models)
+    expected = _listed(tag for tag in models if tag not in unserved)
 
     def validate(value: Any, _: Any) -> Any:
         if not isinstance(value, dict):

@@ -8,8 +8,6 @@ print tools, and some calls, as JSON), and never changes them.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from schemas.json_text import parse_json
-
 __all__ = ["template_message", "template_tool"]
 
 _LEFT_OUT = frozenset(
@@ -23,8 +21,9 @@ def template_message(message: Mapping[str, Any], *, keep_parts: bool = False) ->
 
     Content is always there: absent or null becomes "", text parts are joined by line ends (or
     kept as a list of text parts with `keep_parts`, for templates that walk over them). A refusal
-    is what the assistant said. Arguments of calls become objects. Deprecated function messages
-    become tool messages. Reasoning goes by both its names. `developer` stays as it is.
+    is what the assistant said. Deprecated function messages become tool messages. Reasoning goes by
+    both its names. `developer` stays as it is, and so do the arguments of calls: a JSON text, which
+    not every template wants as an object.
     """
     result = {
         key: value for key, value in message.items() if value is not None and key not in _LEFT_OUT
@@ -69,21 +68,8 @@ def _texts(parts: Sequence[Mapping[str, Any]]) -> list[str]:
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     result = _present(call)
     if "function" in result:
-        function = _present(call["function"])
-        function["arguments"] = _arguments(function["arguments"])
-        result["function"] = function
+        result["function"] = _present(call["function"])
     return result
-
-
-def _arguments(text: str) -> dict[str, Any] | str:
-    """The object that the text spells; {} for no text; the text itself if it spells none."""
-    if not text.strip():
-        return {}
-    try:
-        value = parse_json(text.encode())
-    except ValueError:
-        return text
-    return value if isinstance(value, dict) else text
 
 
 def _present(mapping: Mapping[str, Any]) -> dict[str, Any]:

@@ -90,7 +90,12 @@ class CustomTool(StrictModel):
 Tool = FunctionTool | CustomTool
 
 Tools = Annotated[
-    list[Annotated[Tool, by_tag("type", {"function": FunctionTool, "custom": CustomTool})]],
+    list[
+        Annotated[
+            Tool,
+            by_tag("type", {"function": FunctionTool, "custom": CustomTool}, unserved=("custom",)),
+        ]
+    ],
     Field(min_length=1, fail_fast=True),
 ]
 
@@ -117,7 +122,7 @@ class CustomChoice(StrictModel):
 
 AllowedTool = Annotated[
     NamedToolChoice | CustomChoice,
-    by_tag("type", {"function": NamedToolChoice, "custom": CustomChoice}),
+    by_tag("type", {"function": NamedToolChoice, "custom": CustomChoice}, unserved=("custom",)),
 ]
 
 
@@ -153,6 +158,7 @@ ToolChoice = Annotated[
                             "allowed_tools": AllowedToolsChoice,
                             "custom": CustomChoice,
                         },
+                        unserved=("custom",),
                     ),
                 ]
             ),

@@ -42,10 +42,14 @@ class AnswerForm:
     code: str | None = "invalid_value"
 
     def part(self, *, is_compact: bool = False) -> GrammarPart:
-        """Its grammar, to be put among others. Raises ApiError 400 if there can be none."""
-        style = replace(COMPACT, closes_objects=self.style.closes_objects)
+        """Its grammar, to be put among others: `is_compact` unless the request says what white
+        space there may be. Raises ApiError 400 if there can be none.
+        """
+        style = self.style
+        if is_compact and style.white_space == FLEXIBLE.white_space:
+            style = replace(COMPACT, closes_objects=style.closes_objects)
         try:
-            return self.build(style if is_compact else self.style)
+            return self.build(style)
         except GrammarError as error:
             raise self.refusal(str(error)) from error
 
@@ -62,6 +66,13 @@ def answer_form(chat: ConstraintFields) -> AnswerForm | None:
     """The form of a request's answer; None if it may be any text. There is only one: schemas/ has
     seen to that. Raises ApiError 400 for a schema that is no JSON.
     """
+    form = _wanted_form(chat)
+    if form is None or chat.guided_whitespace_pattern is None:
+        return form
+    return replace(form, style=replace(form.style, white_space=chat.guided_whitespace_pattern))
+
+
+def _wanted_form(chat: ConstraintFields) -> AnswerForm | None:
     wanted = chat.response_format
     if isinstance(wanted, JsonObjectFormat):
         return _of_json("response_format", "'response_format'", _ANY_OBJECT)
@@ -86,26 +97,25 @@ def _of_structured(wanted: StructuredOutputs) -> AnswerForm:
         },
     )
     assert form is not None, "schemas/ lets no other constraint through"
-    white_space = wanted.whitespace_pattern or FLEXIBLE.white_space
-    style = JsonStyle(white_space=None if wanted.disable_any_whitespace else white_space)
-    return replace(
-        form, style=replace(style, closes_objects=bool(wanted.disable_additional_properties))
-    )
+    style = replace(FLEXIBLE, closes_objects=bool(wanted.disable_additional_properties))
+    if wanted.disable_any_whitespace:
+        style = replace(style, white_space=None)
+    elif wanted.whitespace_pattern is not None:
+        style = replace(style, white_space=wanted.whitespace_pattern)
+    return replace(form, style=style)
 
 
 def _of_guided(chat: ConstraintFields) -> AnswerForm | None:
     """The former names of vLLM, which mean what structured_outputs means."""
-    values = {
-        "guided_json": chat.guided_json,
-        "guided_regex": chat.guided_regex,
-        "guided_choice": chat.guided_choice,
-        "guided_grammar": chat.guided_grammar,
-        "guided_json_object": chat.guided_json_object or None,
-    }
-    form = _of_constraint(values)
-    if form is None or chat.guided_whitespace_pattern is None:
-        return form
-    return replace(form, style=JsonStyle(white_space=chat.guided_whitespace_pattern))
+    return _of_constraint(
+        {
+            "guided_json": chat.guided_json,
+            "guided_regex": chat.guided_regex,
+            "guided_choice": chat.guided_choice,
+            "guided_grammar": chat.guided_grammar,
+            "guided_json_object": chat.guided_json_object or None,
+        }
+    )
 
 
 def _of_constraint(values: dict[str, Any]) -> AnswerForm | None:

@@ -87,7 +87,7 @@ def live_chat_choice(
     skips = chat.skip_special_tokens is not False
     live = LiveChoice(
         index=request.choice_index,
-        texts=TokenStream(reader.tokenizer, _plain(reader.tokenizer), skips),
+        texts=_plain(reader.tokenizer, skips),
         stops=() if chat.include_stop_str_in_output else chat.stop_strings,
         name=name,
         shows_reasoning=chat.include_reasoning is not False,
@@ -114,14 +114,14 @@ def live_completion_choice(
     skips = completion.skip_special_tokens is not False
     return LiveChoice(
         index=index,
-        texts=TokenStream(tokenizer, _plain(tokenizer), skips),
+        texts=_plain(tokenizer, skips),
         stops=() if completion.include_stop_str_in_output else completion.stop_strings,
         prefix=prompt if completion.echo else "",
     )
 
 
-def _plain(tokenizer: Tokenizer) -> OutputReader:
-    return OutputReader(tokenizer, ())
+def _plain(tokenizer: Tokenizer, skips: bool) -> TokenStream:
+    return TokenStream(tokenizer, OutputReader(tokenizer, ()), skips, is_guarded=False)
 
 
 def _num_held(text: str, stops: tuple[str, ...]) -> int:

@@ -8,7 +8,7 @@ it.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from engine.detokenizer import StopStringMatcher
+from engine.detokenizer import MessageHeads, StopStringMatcher
 from engine.logprobs import LogprobRecord
 from engine.request import FinishReason, Request, RequestStatus, TokenConstraint
 from engine.tokenizer import Tokenizer
@@ -50,6 +50,7 @@ class WantedLogprobs:
 class PromptTask:
     """One prompt of a job. `param` is the name a client knows the prompt by; `first_index` counts
     the choices of the job's prompts before this one; `progress` has one entry for each choice.
+    Stop strings are not looked for in `heads`.
     """
 
     fields: SamplingFields
@@ -60,6 +61,7 @@ class PromptTask:
     logprobs: WantedLogprobs | None = None
     progress: Sequence[ChoiceProgress] | None = None
     new_constraint: Callable[[], TokenConstraint] | None = None
+    heads: MessageHeads | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,7 @@ class RequestMaker:
                 prompt_token_ids=task.prompt,
                 sampling=plan.sampling,
                 stop=plan.stop,
-                stop_matcher=self._stop_matcher(task.fields),
+                stop_matcher=self._stop_matcher(task),
                 logprobs=wanted.record(len(task.prompt), index) if wanted is not None else None,
                 constraint=task.new_constraint() if task.new_constraint is not None else None,
                 choice_index=index,
@@ -113,7 +115,8 @@ class RequestMaker:
                     request.constraint = task.new_constraint()
         return requests
 
-    def _stop_matcher(self, fields: SamplingFields) -> StopStringMatcher | None:
+    def _stop_matcher(self, task: PromptTask) -> StopStringMatcher | None:
+        fields = task.fields
         if not fields.stop_strings:
             return None
         return StopStringMatcher(
@@ -121,6 +124,8 @@ class RequestMaker:
             fields.stop_strings,
             include_stop_string=bool(fields.include_stop_str_in_output),
             skip_special_tokens=fields.skip_special_tokens is not False,
+            heads=task.heads,
+            in_head=task.heads is not None and task.heads.is_open(task.prompt),
         )
 
 

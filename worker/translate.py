@@ -152,6 +152,7 @@ class Translator:
             logprobs=wanted_of_chat(chat),
             progress=self._progress(job, chat.num_choices),
             new_constraint=self._filters.wrap(chat, self.constrainer.constrain(chat, prompt)),
+            heads=self.answers.parser.heads if self.answers.parser is not None else None,
         )
         requests = self._maker.make(job, task)
         return PreparedJob(chat=chat, requests=requests, request_hash=digest)
@@ -210,6 +211,7 @@ class Translator:
         return RequestMaker(tokenizer=self.tokenizer, limits=self.limits)
 
     def _render(self, chat: ChatCompletionRequest) -> str:
+        parser = self.answers.parser
         return self.template.render(
             chat.template_messages(),
             chat.template_tools,
@@ -218,6 +220,7 @@ class Translator:
                 continue_final_message=bool(chat.continue_final_message),
                 reasoning_effort=chat.reasoning_effort,
                 documents=chat.documents,
+                finds_calls=parser is not None and parser.finds_calls,
                 kwargs=chat.chat_template_kwargs or {},
             ),
         )

@@ -6,8 +6,10 @@ formats (tools/, reasoning/), jobs, the wire.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from engine.detokenizer import MessageHeads
 from engine.parsers.contract import (
     ParsedTools,
     ReasoningParser,
@@ -16,9 +18,10 @@ from engine.parsers.contract import (
     ToolParser,
 )
 from engine.parsers.output import Output, OutputReader
+from engine.parsers.reasoning.harmony import PARSER as HARMONY_REASONING
 from engine.parsers.reasoning.tags import TagReasoning
 from engine.parsers.response_template import ResponseTemplateParser
-from engine.parsers.tools.harmony import HarmonyParser
+from engine.parsers.tools.harmony import HarmonyParser, message_heads
 from engine.tokenizer import Tokenizer
 
 __all__ = ["AnswerForm", "AnswerParser", "ParsedAnswer", "callable_tools"]
@@ -88,6 +91,16 @@ class AnswerParser:
         """Whether plain answers need a tool parser too."""
         return self.tool_parser is not None and self.tool_parser.syntax.wraps_answers
 
+    @property
+    def finds_calls(self) -> bool:
+        """Whether answers are searched for calls."""
+        return self.tool_parser is not None or self.template_parser is not None
+
+    @cached_property
+    def heads(self) -> MessageHeads | None:
+        """What stands in front of messages and is no text of any, None where nothing does."""
+        return message_heads(self._tokenizer.added_token_ids) if self.wraps_answers else None
+
     def needs(self, form: AnswerForm) -> bool:
         """Whether there is anything to parse for."""
         if self.reasoning_parser is not None or self.template_parser is not None:
@@ -97,14 +110,18 @@ class AnswerParser:
     def parse(self, token_ids: Sequence[int], form: AnswerForm) -> ParsedAnswer:
         """The answer of a whole output, without the token that ended it."""
         output = self.reader(form).read(token_ids, skip_special_tokens=form.skip_special_tokens)
-        split, parsed = self._read(_cut(output, form), form)
+        text = _cut(output, form)
+        split, parsed = self._read(text, form)
         answer = _merge(split, parsed)
+        spans = split.spans
+        if split.reasoning is None and parsed.reasoning is not None:
+            spans = HARMONY_REASONING.split(text).spans
         return ParsedAnswer(
             content=output.clean(answer.content) if answer.content is not None else None,
             reasoning=output.clean(answer.reasoning) if answer.reasoning is not None else None,
             calls=tuple(_clean(call, output) for call in answer.calls),
             error=output.clean(answer.error) if answer.error is not None else None,
-            num_reasoning_tokens=sum(output.num_tokens(*span) for span in split.spans),
+            num_reasoning_tokens=sum(output.num_tokens(*span) for span in spans),
         )
 
     def read_text(self, text: str, form: AnswerForm) -> ParsedAnswer:

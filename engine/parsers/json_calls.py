@@ -15,8 +15,13 @@ from engine.parsers.found import Found
 __all__ = ["CallItem", "CallList", "call_from", "looks_like_call", "read_calls", "skip_space"]
 
 _SPACE = re.compile(r"\s*")
+_KEYS = ("name", "parameters", "arguments", "function", "type")
+_CUT_KEYS = sorted({key[:length] for key in _KEYS for length in range(2, len(key) + 1)})
+# A key of a call; one that the end of the text cuts off; or the keys as Python would quote them.
 _LOOKS_LIKE_CALL = re.compile(
-    r'\s*(?:\[\s*)?\{\s*"(?:name|parameters|arguments|function|type)"\s*:'
+    r"\s*(?:\[\s*)?\{\s*(?:"
+    rf'"(?:{"|".join(_KEYS)})"\s*:|"(?:{"|".join(_CUT_KEYS)})"?\s*\Z'
+    r"|'name'\s*:\s*'[^']*+'\s*,\s*'(?:parameters|arguments)'\s*:)"
 )
 _ARGUMENTS = ("arguments", "parameters")
 

@@ -20,7 +20,7 @@ __all__ = ["GUARD", "Output", "OutputReader"]
 # Private-use characters: a text that holds one of its own gets another.
 _GUARDS = tuple(map(chr, range(0xF0003, 0xF0013)))
 GUARD = _GUARDS[0]
-"""The guard of a text that is not known to its end yet."""
+"""The guard of a text that is not known to its end yet; one that the text holds is doubled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,14 @@ def _answer(text: str, events: Sequence[Mapping[str, Any]]) -> TemplateAnswer | 
     content: list[str] = []
     reasoning: list[str] = []
     calls: list[ToolCall] = []
+    spans: list[tuple[int, int]] = []
+    position = 0
     for event in events:
         field = event["field"]
+        if event["type"] == "region_chunk" and (start := text.find(event["text"], position)) >= 0:
+            position = start + len(event["text"])
+            if field in _REASONING:
+                spans.append((start, position))
         if event["type"] == "region_chunk" and field == "content":
             content.append(event["text"])
         elif event["type"] == "region_chunk" and field in _REASONING:
@@ -94,9 +100,7 @@ def _answer(text: str, events: Sequence[Mapping[str, Any]]) -> TemplateAnswer | 
                     return None
                 calls.append(call)
     thought = "".join(reasoning)
-    start = text.find(thought)
-    spans = ((start, start + len(thought)),) if thought and start >= 0 else ()
-    split = SplitReasoning(thought if thought.strip() else None, "".join(content), spans)
+    split = SplitReasoning(thought if thought.strip() else None, "".join(content), tuple(spans))
     return TemplateAnswer(split, tuple(calls))
 
 

@@ -36,7 +36,8 @@ class AnswerDelta:
 @dataclass(slots=True)
 class AnswerStream:
     """One answer. Give it text with `feed`, then `finish`; the token or string that ends the
-    answer does not belong to it. `guard` is taken out of what is sent. Not thread safe.
+    answer does not belong to it. `guard` is taken out of what is sent, and stands there once where
+    the text has it twice. Not thread safe.
     """
 
     parser: AnswerParser
@@ -110,7 +111,11 @@ class AnswerStream:
         return delta
 
     def _clean(self, text: str) -> str:
-        return text.replace(self.guard, "") if self.guard else text
+        if not self.guard or self.guard not in text:
+            return text
+        # A guard in a marker has no guard next to it, so those that are two stand side by side.
+        parts = text.split(2 * self.guard)
+        return self.guard.join(part.replace(self.guard, "") for part in parts)
 
     def _certain_reasoning(self) -> str:
         """New reasoning. Finds out where the content begins."""

@@ -1,7 +1,8 @@
 """Output tokens to text in pieces, with guarded markers.
 
 Owns: what of the text is settled while tokens come in. Must not know: families, requests. The same
-text as `OutputReader.read` gives for all tokens at once. Follows the two-offset scheme of
+text as `OutputReader.read` gives for all tokens at once, but for characters of the text that are
+guards, which are doubled. Follows the two-offset scheme of
 engine/detokenizer.py: a window of tokens is decoded again with each new one.
 """
 
@@ -19,11 +20,12 @@ _MAX_PENDING = 96  # tokens without a whole character, after which they are take
 
 @dataclass(slots=True)
 class TokenStream:
-    """One output. Not thread safe."""
+    """One output. `is_guarded`: its text is for an `AnswerStream`. Not thread safe."""
 
     tokenizer: Tokenizer
     reader: OutputReader
     skip_special_tokens: bool = True
+    is_guarded: bool = True
     _token_ids: list[int] = field(default_factory=list)
     _context: int = 0  # tokens [context, read) decode to what is out already
     _read: int = 0
@@ -62,9 +64,11 @@ class TokenStream:
         """Guard what is written out in full; hold back what may become a marker."""
         held = 0 if everything else self.reader.num_undecided(self._plain)
         cut = len(self._plain) - held
-        text = self.reader.guarded(self._plain[:cut], GUARD)
+        text = self._plain[:cut]
         self._plain = self._plain[cut:]
-        return text
+        return (
+            self.reader.guarded(text.replace(GUARD, 2 * GUARD), GUARD) if self.is_guarded else text
+        )
 
     def _new_text(self) -> str:
         known = self._decode(self._context, self._read)

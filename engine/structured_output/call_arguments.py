@@ -125,7 +125,7 @@ class _Parameters:
             return f"{self._head(name)} {self._json(argument_json(self._function, name or ''))}"
         values = self._writable(argument_values(self._function, name or ""))
         if self._form.has_scalars_only and not values.types <= _SCALARS:
-            raise GrammarError(
+            raise _UnwritableError(
                 f"the argument {name!r} may be an object or a list, which cannot be enforced in "
                 "the format of this model's calls"
             )

@@ -29,8 +29,8 @@ def _template(source: str | None = None) -> ChatTemplate:
 
 
 @pytest.fixture(scope="module")
-def demo(demo_folder: Path) -> ChatTemplate:
-    return ChatTemplate(load_tokenizer(demo_folder, "demo"))
+def demo(random_folder: Path) -> ChatTemplate:
+    return ChatTemplate(load_tokenizer(random_folder, "demo"))
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def demo(demo_folder: Path) -> ChatTemplate:
     ],
 )
 def test_prompts_are_those_of_apply_chat_template(
-    demo_folder: Path, messages: list[Any], tools: list[Any] | None, kwargs: dict[str, Any]
+    random_folder: Path, messages: list[Any], tools: list[Any] | None, kwargs: dict[str, Any]
 ) -> None:
-    tokenizer = load_tokenizer(demo_folder, "demo")
+    tokenizer = load_tokenizer(random_folder, "demo")
     kwargs = dict(kwargs)
     continues = kwargs.pop("continue", False)
     expected = tokenizer.hf_tokenizer.apply_chat_template(
@@ -231,11 +231,11 @@ def test_a_model_without_a_template_says_what_to_do() -> None:
 
 def test_tools_choose_among_several_templates() -> None:
     tokenizer = tiny_tokenizer("byte_level")
-    tokenizer.chat_template = {"default": "plain", "tool_use": "with tools"}
+    tokenizer.chat_template = {"default": "plain", "tool_use": "{{ tools[0].function.name }}"}
     template = ChatTemplate(Tokenizer(tokenizer))
     assert template.render([USER]) == "plain"
     assert template.render([USER], []) == "plain"
-    assert template.render([USER], TOOLS) == "with tools"
+    assert template.render([USER], TOOLS) == "get_weather"
 
 
 def test_a_template_file_is_read_and_a_missing_one_is_named(tmp_path: Path) -> None:
@@ -256,3 +256,98 @@ def test_rendering_does_not_compile_the_template_again(demo: ChatTemplate) -> No
         demo.render(messages)
         times.append(perf_counter() - begin)
     assert min(times) < 0.001
+
+
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": "22"}
+# In the manner of DeepSeek's: V3.1 joins the arguments to other texts, R1 also tells a call by a
+# content that is null.
+V31 = (
+    "{% for m in messages %}{% if m.tool_calls is defined %}{% for c in m.tool_calls %}"
+    "{{ m.content + '<call>' + c.function.name + '<sep>' + c.function.arguments }}{% endfor %}"
+    "{% else %}<{{ m.role }}>{{ m.content }}{% endif %}{% endfor %}"
+)
+R1 = (
+    "{{ bos_token }}{% for m in messages %}"
+    "{% if m.role == 'assistant' and m.content is none %}{% for c in m.tool_calls %}"
+    "{{ '<call>' + c.type + '<sep>' + c.function.name + '\\n' + c.function.arguments }}{% endfor %}"
+    "{% else %}{{ '<' + m.role + '>' + m.content }}{% endif %}{% endfor %}"
+)
+# A later one of its: calls whatever the content, and then the content unless it is null.
+R1_LATER = (
+    "{% for m in messages %}{% if m.tool_calls %}{% for c in m.tool_calls %}"
+    "{{ '<call>' + c.function.name + '<sep>' + c.function.arguments }}{% endfor %}{% endif %}"
+    "{% if m.content is not none %}{{ '<' + m.role + '>' + m.content }}{% endif %}{% endfor %}"
+)
+# Not DeepSeek's: a content hides the calls.
+EITHER = (
+    "{% for m in messages %}{% if m.content %}{{ '<' + m.role + '>' + m.content }}{% else %}"
+    "{% for c in m.tool_calls %}{{ '<call>' + c.function.name + '<sep>' }}"
+    "{{ c.function.arguments | tojson }}{% endfor %}{% endif %}{% endfor %}"
+)
+# Nothing but a line break depends on null.
+LINES = (
+    "{% for m in messages %}{% if m.content is not none %}{{ '<' + m.role + '>' + m.content }}\n"
+    "{% endif %}{% for c in m.tool_calls or [] %}{{ '<call>' + c.function.name + '<sep>' }}"
+    "{{ c.function.arguments | tojson }}{% endfor %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "content", "shown"),
+    [
+        (R1_LATER, None, '<call>f<sep>{"a": [1, "é"]}'),
+        (R1_LATER, "so", '<assistant>so<call>f<sep>{"a": [1, "é"]}'),
+        (LINES, None, '<call>f<sep>{"a": [1, "é"]}'),
+        (LINES, "so", '<assistant>so<call>f<sep>{"a": [1, "é"]}'),
+        (EITHER, None, '<call>f<sep>{"a": [1, "é"]}'),
+        (EITHER, "so", '<assistant>so<call>f<sep>{"a": [1, "é"]}'),
+        (V31, None, '<call>f<sep>{"a": [1, "é"]}'),
+        (V31, "so", 'so<call>f<sep>{"a": [1, "é"]}'),
+        (R1, None, '<call>function<sep>f\n{"a": [1, "é"]}'),
+        (R1, "so", '<assistant>so<call>function<sep>f\n{"a": [1, "é"]}'),
+    ],
+)
+def test_the_second_turn_of_a_tool_conversation_renders_with_deepseeks_templates(
+    source: str, content: str | None, shown: str
+) -> None:
+    calling = {"role": "assistant", "content": content, "tool_calls": [CALL]}
+    text = _template(source).render([USER, calling, RESULT])
+    shown = shown.replace("\n", "")
+    assert text.removeprefix("<s>").replace("\n", "") == f"<user>hello{shown}<tool>22"
+    assert text.startswith("<s>") == (source is R1)
+
+
+def test_a_call_whose_arguments_would_be_shown_as_python_spells_them_stays_json() -> None:
+    source = "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ c.function.arguments }}"
+    template = _template(source + "{% endfor %}{% endfor %}")
+    calling = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+    assert template.render([USER, calling, RESULT]) == '{"a": [1, "é"]}'
+
+
+def test_a_template_that_leaves_calls_out_refuses_them_by_name() -> None:
+    template = _template("{% for m in messages %}{{ m.content }}{% endfor %}")
+    assert template.render([USER]) == "hello"
+    with pytest.raises(RequestError, match=r"leave the tool calls out.*--chat-template") as caught:
+        template.render([USER, {"role": "assistant", "content": "x", "tool_calls": [CALL]}])
+    assert caught.value.param == "messages[1].tool_calls"
+    assert caught.value.code == "unsupported_value"
+
+
+def test_a_template_that_leaves_tools_out_refuses_them_unless_a_message_tells_of_them() -> None:
+    template = _template("{% for m in messages %}{{ m.content }}{% endfor %}")
+    assert template.render([USER], []) == "hello"
+    asking = {"role": "user", "content": "get_weather_now"}
+    with pytest.raises(RequestError, match=r"'tools' is not supported.*'get_weather'") as caught:
+        template.render([asking, {"role": "assistant", "content": "get_weather"}, USER], TOOLS)
+    assert (caught.value.param, caught.value.code) == ("tools", "unsupported_parameter")
+    telling = {"role": "developer", "content": "Call get_weather(city)."}
+    assert template.render([telling, USER], TOOLS) == "Call get_weather(city).hello"
+    with pytest.raises(RequestError, match="choose a --tool-call-parser"):
+        template.render([telling, USER], TOOLS, options=ChatOptions(finds_calls=False))
+
+
+def test_a_template_that_leaves_documents_out_refuses_them() -> None:
+    options = ChatOptions(documents=[{"text": "facts"}])
+    with pytest.raises(RequestError, match="leave the documents out") as caught:
+        _template("{{ messages[0].content }}").render([USER], options=options)
+    assert (caught.value.param, caught.value.code) == ("documents", "unsupported_parameter")

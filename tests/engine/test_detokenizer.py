@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.detokenizer import StopStringMatcher
+from engine.detokenizer import MessageHeads, StopStringMatcher
 from engine.tokenizer import Tokenizer, load_tokenizer
+from tests.engine.parsers.tokenizers import marked_ids, marked_tokenizer
 from tests.engine.tiny_tokenizers import tiny_tokenizer
 
 TOKENIZERS = {kind: Tokenizer(tiny_tokenizer(kind)) for kind in ("byte_level", "metaspace")}
@@ -15,8 +16,8 @@ ALPHABET = ["a", "b", " ", "\n", "é", "日", "🙂", "hello", " world", "STOP",
 
 
 @pytest.fixture(scope="module")
-def demo(demo_folder: Path) -> Tokenizer:
-    return load_tokenizer(demo_folder, "demo")
+def demo(random_folder: Path) -> Tokenizer:
+    return load_tokenizer(random_folder, "demo")
 
 
 def _feed(matcher: StopStringMatcher, token_ids: Sequence[int]) -> int | None:
@@ -168,3 +169,41 @@ def test_work_for_a_token_does_not_grow_with_the_text(demo: Tokenizer, piece: st
     seconds(8000)
     late = min(seconds(200) for _ in range(5))
     assert late < 5 * early
+
+
+def _with_heads(
+    *pieces: str, stops: Sequence[str], in_head: bool = True
+) -> tuple[StopStringMatcher, int | None]:
+    tokenizer = marked_tokenizer()
+    ids = tokenizer.added_token_ids
+    heads = MessageHeads(ids["</think>"], frozenset((ids["<tool_call>"], ids["</tool_call>"])))
+    matcher = StopStringMatcher(tokenizer, stops, heads=heads, in_head=in_head)
+    return matcher, _feed(matcher, marked_ids(tokenizer, *pieces))
+
+
+def test_stop_strings_are_not_found_in_heads_of_messages() -> None:
+    head, end, text = "<tool_call>", "</think>", "no end"
+    pieces = (head, "final", end, text, "</tool_call>", "assistant", head, "final", end, "so final")
+    matcher, count = _with_heads(*pieces, "!", stops=["final"])
+    assert count == len(marked_ids(marked_tokenizer(), *pieces))
+    assert matcher.text == "".join(pieces).removesuffix("final")
+
+
+def test_an_output_that_begins_in_a_text_is_searched_from_its_beginning() -> None:
+    assert _with_heads("final", stops=["final"])[1] is None
+    assert _with_heads("final", stops=["final"], in_head=False)[1] == 5
+
+
+def test_no_stop_string_is_found_across_a_head() -> None:
+    pieces = ("fi", "<tool_call>", "n", "</think>", "al")
+    assert _with_heads(*pieces, stops=["final", "fi<tool_call>"], in_head=False)[1] is None
+
+
+def test_the_prompt_tells_whether_a_head_is_open() -> None:
+    heads = MessageHeads(1, frozenset((2, 3)))
+    assert [heads.is_open(prompt) for prompt in ([], [5], [1, 5, 2, 6], [2, 5, 1, 6])] == [
+        False,
+        False,
+        True,
+        False,
+    ]

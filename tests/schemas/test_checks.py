@@ -102,6 +102,39 @@ REFUSED = {
         "structured_outputs",
         ["'structured_outputs.regex' and 'structured_outputs.choice'"],
     ),
+    "white space of no form": (
+        chat(guided_whitespace_pattern=" "),
+        "invalid_value",
+        "guided_whitespace_pattern",
+        ["does not ask for JSON"],
+    ),
+    "white space of a pattern": (
+        chat(structured_outputs={"regex": "a", "whitespace_pattern": " "}),
+        "invalid_value",
+        "structured_outputs.whitespace_pattern",
+        ["does not ask for JSON"],
+    ),
+    "no white space of a choice": (
+        chat(structured_outputs={"choice": ["a"], "disable_any_whitespace": True}),
+        "invalid_value",
+        "structured_outputs.disable_any_whitespace",
+        [],
+    ),
+    "properties of a grammar": (
+        chat(structured_outputs={"grammar": "a", "disable_additional_properties": True}),
+        "invalid_value",
+        "structured_outputs.disable_additional_properties",
+        [],
+    ),
+    "two rules for white space": (
+        chat(
+            structured_outputs={"json": {}, "whitespace_pattern": " "},
+            guided_whitespace_pattern=" ",
+        ),
+        "invalid_value",
+        "guided_whitespace_pattern",
+        ["'guided_whitespace_pattern' and 'structured_outputs.whitespace_pattern'"],
+    ),
     "47 two guided": (
         chat(guided_regex="a", guided_json={}),
         "invalid_value",

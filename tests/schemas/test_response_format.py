@@ -21,7 +21,7 @@ REFUSED = {
         chat(response_format={"type": "xml"}),
         "invalid_value",
         "response_format.type",
-        ["Invalid value: 'xml'.", "'text', 'json_object', 'json_schema', and 'structural_tag'"],
+        ["Invalid value: 'xml'. Supported values are: 'text', 'json_object', and 'json_schema'."],
     ),
     "36 no json_schema": (
         chat(response_format={"type": "json_schema"}),
@@ -82,7 +82,7 @@ def test_json_object_needs_no_word_json_in_the_messages():
     [
         ({"json": {"type": "object"}}, ["json"]),
         ({"json": "{}"}, ["json"]),
-        ({"regex": "a", "whitespace_pattern": " "}, ["regex"]),
+        ({"json": {}, "whitespace_pattern": " "}, ["json"]),
         ({"choice": ["a"]}, ["choice"]),
         ({"grammar": "x", "json_object": False}, ["grammar"]),
         ({"json_object": True}, ["json_object"]),

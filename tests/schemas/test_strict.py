@@ -77,3 +77,13 @@ def test_nothing_is_coerced():
     with pytest.raises(ValidationError):
         checked(float)(float("nan"))
     assert checked(float)(1) == 1.0
+
+
+def test_a_tag_that_is_known_but_not_served_is_not_offered():
+    tagged = by_tag("kind", {"cat": Cat, "dog": Dog}, unserved=("dog",))
+    validate = checked(Annotated[Any, tagged])
+    assert validate({"kind": "dog"}) == Dog(kind="dog")
+    with pytest.raises(ValidationError) as caught:
+        validate({"kind": "cow"})
+    (detail,) = caught.value.errors()
+    assert detail["ctx"] == {"expected": "'cat'"}

@@ -61,26 +61,14 @@ def test_messages_become_what_templates_know(message, expected):
 
 
 @pytest.mark.parametrize(
-    ("text", "arguments"),
-    [
-        ('{"city": "Köln", "n": [1, null]}', {"city": "Köln", "n": [1, None]}),
-        ("{}", {}),
-        ("", {}),
-        (" \n", {}),
-        ("{not json", "{not json"),
-        ("[1]", "[1]"),
-        ("null", "null"),
-        ('{"a": NaN}', '{"a": NaN}'),
-        ("[" * 100_000, "[" * 100_000),
-    ],
+    "text", ['{"city": "Köln", "n": [1, null]}', "", " \n", "{not json", "[1]"]
 )
-def test_arguments_become_objects_where_they_are(text, arguments):
+def test_arguments_stay_the_text_that_the_client_wrote(text):
     call = {"id": "a", "type": "function", "function": {"arguments": text, "name": "f"}}
     message = {"role": "assistant", "tool_calls": [call]}
     (result,) = template_message(message)["tool_calls"]
-    assert result["function"] == {"arguments": arguments, "name": "f"}
+    assert result["function"] == {"arguments": text, "name": "f"}
     assert list(result["function"]) == ["arguments", "name"]
-    assert call["function"]["arguments"] == text
 
 
 def test_an_old_function_call_becomes_a_tool_call():
@@ -88,7 +76,7 @@ def test_an_old_function_call_becomes_a_tool_call():
     assert template_message(message) == {
         "role": "assistant",
         "content": "",
-        "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}],
+        "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}],
     }
 
 

@@ -113,6 +113,26 @@ def test_a_request_that_demands_nothing_has_no_constraint(fields):
         ({"guided_choice": ["yes"]}, "yes", "no"),
         ({"guided_grammar": 'start: "a"'}, "a", "b"),
         ({"guided_json": CITY, "guided_whitespace_pattern": "[ ]"}, '{"city": "x"}', "{\n"),
+        (
+            {**schema_format(CITY), "guided_whitespace_pattern": "[ ]{9}"},
+            '{"city":         "x"}',
+            '{"city": "x"}',
+        ),
+        (
+            {"structured_outputs": {"json": CITY}, "guided_whitespace_pattern": ""},
+            '{"city":"x"}',
+            '{"city": "x"}',
+        ),
+        (
+            {"structured_outputs": {"json": CITY, "whitespace_pattern": ""}},
+            '{"city":"x"}',
+            '{"city": "x"}',
+        ),
+        (
+            {"tools": [tool()], **schema_format(CITY), "guided_whitespace_pattern": "[ ]{9}"},
+            '{"city":         "x"}',
+            '{"city": "x"}',
+        ),
         ({"tools": [tool()], "tool_choice": "required"}, call(), "text"),
         ({"tools": [tool()], "tool_choice": "required"}, f"{call()}\n{call()}", call("{}")),
         (

@@ -5,13 +5,14 @@ from hypothesis import strategies as st
 
 from engine.parsers.output import OutputReader
 from engine.parsers.token_stream import TokenStream
+from schemas.completions import parse_completion_request
 from tests.worker.doubles import TextTokenizer
-from worker.live_choice import LiveChoice
+from worker.live_choice import LiveChoice, live_completion_choice
 
 
 def live(*stops: str, prefix: str = "") -> LiveChoice:
     tokenizer: Any = TextTokenizer()
-    texts = TokenStream(tokenizer, OutputReader(tokenizer, ()))
+    texts = TokenStream(tokenizer, OutputReader(tokenizer, ()), is_guarded=False)
     return LiveChoice(index=0, texts=texts, stops=stops, prefix=prefix)
 
 
@@ -19,6 +20,14 @@ def test_a_character_is_shown_when_it_is_whole() -> None:
     choice = live()
     pieces = [choice.feed([byte], None).content for byte in "a€b".encode()]
     assert pieces == ["a", "", "", "€", "b"]
+
+
+def test_a_text_that_nobody_parses_keeps_its_private_characters() -> None:
+    completion = parse_completion_request({"model": "m", "prompt": "x"})
+    tokenizer: Any = TextTokenizer()
+    choice = live_completion_choice(0, completion, tokenizer, "")
+    assert choice is not None
+    assert choice.feed(list("a\U000f0003b".encode()), None).content == "a\U000f0003b"
 
 
 def test_what_may_become_a_stop_string_is_held_back() -> None:

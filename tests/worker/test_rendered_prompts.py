@@ -6,10 +6,12 @@ import pytest
 
 from engine.chat_template import ChatTemplate
 from engine.model.generation import GenerationDefaults
+from engine.parsers.choice import answer_parser
 from engine.tokenizer import Tokenizer
 from tests.engine.tiny_tokenizers import tiny_tokenizer
 from tests.worker.doubles import fake_translator
 from tests.worker.test_translate import held
+from worker.answers import AnswerWriter
 from worker.job import PreparedJob
 from worker.sampling import ModelLimits
 from worker.translate import Translator
@@ -179,3 +181,43 @@ def test_a_request_becomes_the_prompt_of_apply_chat_template(
         written = [token for token in hf_tokenizer.encode(text) if token in special]
         forged = text.count("<|im_end|> world")
         assert len([token for token in prompt if token in special]) == len(written) - forged
+
+
+@pytest.mark.parametrize(
+    ("style", "body", "param"),
+    [
+        ("chatml", {"tools": [TOOL]}, "tools"),
+        ("chatml", {"tools": [TOOL], "tool_choice": "required"}, "tools"),
+        ("chatml", {"documents": [{"text": "x"}]}, "documents"),
+    ],
+)
+def test_what_a_template_would_leave_out_fails_its_row(
+    style: str, body: dict[str, Any], param: str
+) -> None:
+    hf_tokenizer = tiny_tokenizer("byte_level")
+    hf_tokenizer.chat_template = STYLES[style]
+    job = held({"model": "m", "messages": [USER], **body})
+    translator(hf_tokenizer).prepare([job])
+    assert job.refusal is not None
+    assert job.refusal.status_code == 400
+    assert job.refusal.error_code == "unsupported_parameter"
+    assert f"'{param}' is not supported with this model" in (job.refusal.error_message or "")
+
+
+def test_stop_strings_are_not_looked_for_in_the_heads_of_harmony() -> None:
+    hf_tokenizer: Any = tiny_tokenizer("byte_level")
+    hf_tokenizer.add_tokens(["<|start|>", "<|channel|>", "<|message|>", "<|end|>"])
+    hf_tokenizer.chat_template = (
+        "{% for m in messages %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endfor %}"
+        "<|start|>assistant"
+    )
+    made = translator(hf_tokenizer)
+    parser = answer_parser(made.tokenizer, hf_tokenizer.chat_template, tool_call_parser="openai")
+    object.__setattr__(made, "answers", AnswerWriter(made.tokenizer, "me", "fp", parser))
+    job = held({"model": "m", "messages": [USER], "stop": ["final"]})
+    made.prepare([job])
+    assert isinstance(job.prepared, PreparedJob), job.refusal
+    matcher = job.prepared.requests[0].stop_matcher
+    assert matcher is not None
+    ids = hf_tokenizer.encode("<|channel|>final<|message|>so final", add_special_tokens=False)
+    assert [matcher.append(token_id) for token_id in ids] == [False] * (len(ids) - 1) + [True]

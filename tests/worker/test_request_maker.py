@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+from engine.detokenizer import MessageHeads
 from engine.request import FinishReason, RequestStatus
 from schemas.completions import parse_completion_request
 from tests.worker.doubles import TextTokenizer, fake_translator
@@ -63,3 +66,15 @@ def test_tokens_are_handed_over_unless_their_log_probabilities_are_wanted() -> N
         object.__setattr__(each, "progress", progress)
     assert make(plain)[0].output_token_ids == [1, 2]
     assert make(wanting)[0].output_token_ids == []
+
+
+def test_stop_strings_are_looked_for_in_texts_of_messages_only() -> None:
+    heads = MessageHeads(ord("M"), frozenset([6]))
+    spoken = replace(task(stop=["abc"]), heads=heads, prompt=[5, 6, 7])
+    (request,) = make(spoken)
+    (other,) = make(replace(spoken, heads=None))
+    assert request.stop_matcher is not None
+    assert other.stop_matcher is not None
+    found = [request.stop_matcher.append(token_id) for token_id in b"abcMabc"]
+    assert found == [False] * 6 + [True]
+    assert [other.stop_matcher.append(token_id) for token_id in b"abc"] == [False, False, True]

@@ -31,6 +31,8 @@ __all__ = [
     "first_of",
 ]
 
+_BREAK = "\n"
+
 
 @dataclass(frozen=True, slots=True)
 class TagReasoning:
@@ -90,13 +92,15 @@ class TagReasoning:
         )
 
     def _unwrapped(self, content: str) -> str:
+        """What is wrapped, and on a line of its own what stands behind it: calls, say."""
         if self.wrapper is None:
             return content
         opening, closing = self.wrapper
         stripped = content.strip()
         if not stripped.startswith(opening):
             return content
-        return stripped.removeprefix(opening).removesuffix(closing).strip("\n")
+        inner, _, behind = stripped.removeprefix(opening).partition(closing)
+        return f"{inner.strip(_BREAK)}\n{behind.strip()}" if behind else inner.strip(_BREAK)
 
 
 def first_of(marks: tuple[str, ...], text: str, start: int) -> tuple[int, str] | None:

@@ -16,10 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.detokenizer import MessageHeads
 from engine.parsers.arguments import JSON_ERRORS, arguments_json, read_json
 from engine.parsers.contract import ParsedTools, ToolCall, ToolSyntax
 
-__all__ = ["PARSER", "HarmonyParser", "content_so_far"]
+__all__ = ["PARSER", "HarmonyParser", "content_so_far", "message_heads"]
 
 _START, _CHANNEL, _CONSTRAIN = "<|start|>", "<|channel|>", "<|constrain|>"
 _MESSAGE, _END, _CALL, _RETURN = "<|message|>", "<|end|>", "<|call|>", "<|return|>"
@@ -110,6 +111,16 @@ def content_so_far(text: str, tools: Sequence[Mapping[str, Any]]) -> tuple[str, 
     if is_content:
         _take(last, text, names, said)
     return "\n".join(said.content), is_content and bool(last.body)
+
+
+def message_heads(token_ids: Mapping[str, int]) -> MessageHeads | None:
+    """The tokens around the heads of messages, of those that a tokenizer has in one piece; None if
+    it has none that ends a head.
+    """
+    if _MESSAGE not in token_ids:
+        return None
+    marks = frozenset(token_ids[mark] for mark in _MARKERS if mark in token_ids)
+    return MessageHeads(token_ids[_MESSAGE], marks - {token_ids[_MESSAGE]})
 
 
 def _names(tools: Sequence[Mapping[str, Any]]) -> frozenset[Any]:

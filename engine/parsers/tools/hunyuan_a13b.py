@@ -2,12 +2,12 @@
 
 Owns: that format. Must not know: how calls are read from JSON (engine/parsers/json_calls.py), other
 families. It is that of the chat template of tencent/Hunyuan-A13B-Instruct. Calls that the model
-tries out in its thoughts are none.
+tries out in its thoughts are none, and the line breaks in front of calls are none of the answer.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.parsers.contract import ParsedTools, ToolSyntax
@@ -34,7 +34,10 @@ class HunyuanA13bParser:
 
 
 def _parse(text: str) -> ParsedTools:
-    return read_marked(text, _START, _read_block)
+    parsed = read_marked(text, _START, _read_block)
+    if not parsed.calls or parsed.content is None:
+        return parsed
+    return replace(parsed, content=parsed.content.rstrip("\n"))
 
 
 def _read_block(text: str, start: int, found: Found) -> int:

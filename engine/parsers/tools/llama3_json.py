@@ -1,8 +1,9 @@
 """Llama 3.1 and later: {"name": ..., "parameters": {...}}, several separated by "; " or lines.
 
-Owns: that format, with or without <|python_tag|> in front. Must not know: other families. The
-objects stand in the open, so each JSON object of the answer is looked at; one that is no call is
-content. Only an object that has the keys of a call, or the name of a tool, counts as a failed one.
+Owns: that format, with or without <|python_tag|> in front, also as one list. Must not know: other
+families. The objects stand in the open, so each JSON object of the answer is looked at; one that is
+no call is content. Only an object that has the keys of a call, or the name of a tool, counts as a
+failed one, and behind the tag the call of a tool that is no JSON.
 """
 
 import re
@@ -13,17 +14,21 @@ from typing import Any
 from engine.parsers.arguments import JSON_ERRORS, read_json_at
 from engine.parsers.contract import ParsedTools, ToolSyntax
 from engine.parsers.found import Found
-from engine.parsers.json_calls import call_from, looks_like_call
+from engine.parsers.json_calls import call_from, looks_like_call, read_calls
 
 __all__ = ["LLAMA4", "PARSER", "LlamaJsonParser"]
 
 _TAG = "<|python_tag|>"
 _SEPARATORS = " \t\r\n;,"
+_LIST = re.compile(rf"\s*(?:{re.escape(_TAG)}\s*)?(?=\[(?:[ \n]\s*)?\{{)")
+_CODE = re.compile(re.escape(_TAG) + r"\s*+(?P<name>[\w-]++)(?:\.call)?\s*+\(")
 _TRUNCATED = object()
 _NO_JSON = object()
 _OBJECT = re.compile(r"""\{\s*+["'}]""")
 _MAX_UNREADABLE = 4096  # an answer with more of them is not searched for calls any further
-_SYNTAX = ToolSyntax(starts=("{", _TAG), ends=("}",), markers=(_TAG, "<|eom_id|>"))
+_SYNTAX = ToolSyntax(
+    starts=("{", "[{", "[ ", "[\n", _TAG), ends=("}",), markers=(_TAG, "<|eom_id|>")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class LlamaJsonParser:
     def parse(self, text: str, tools: Sequence[Mapping[str, Any]]) -> ParsedTools:
         found = Found()
         names = {tool.get("name") for tool in tools}
-        position = search = 0
+        position = search = _read_list(text, found)
         last = len(text.rstrip())
         num_unreadable = 0
         while num_unreadable < _MAX_UNREADABLE and (brace := _OBJECT.search(text, search)):
@@ -59,8 +64,23 @@ class LlamaJsonParser:
                 found.add_failure(text[start:end], call or "a call is not valid JSON")
                 position = end
             search = end
-        _add_text(found, text[position:])
+        rest = text[position:]
+        code = _CODE.search(rest)
+        if code is not None and code["name"] in names:
+            found.add_failure(rest, "a call is not valid JSON")
+        else:
+            _add_text(found, rest)
         return found.result(text)
+
+
+def _read_list(text: str, found: Found) -> int:
+    """How far a list goes with which the answer begins, if there are calls in it."""
+    opening = _LIST.match(text)
+    calls = read_calls(text, opening.end()) if opening is not None else None
+    if calls is None or not calls.calls:
+        return 0
+    calls.add_to(found, text)
+    return calls.end
 
 
 def _read(text: str, start: int, last: int) -> tuple[Any, int]:

@@ -6,7 +6,8 @@ families. It is Meta's (the prompt format pages of Llama 3.2 and Llama 4). Llama
 <|python_start|> and <|python_end|> around the list.
 
 A list counts at the beginning of the answer; further on only if its first function is one of the
-tools, since prose has brackets too. Arguments have names and are literals: a call inside a call,
+tools, since prose has brackets too. One that is cut off inside its first name counts if that begins
+the name of a tool. Arguments have names and are literals: a call inside a call,
 an expression or an argument without a name makes it no call. Each item is judged by itself.
 """
 
@@ -33,7 +34,10 @@ __all__ = ["LLAMA4", "PARSER", "PythonicParser"]
 
 _START = "<|python_start|>"
 _END = "<|python_end|>"
-_LIST = re.compile(r"\[\s*(?P<name>[^\W\d]\w*+(?:\.[^\W\d]\w*+)*+)\s*\(")
+# A name with a dash is none in Python, but may be that of a tool.
+_NAME = r"[^\W\d][\w-]*+(?:\.[^\W\d][\w-]*+)*+"
+_LIST = re.compile(rf"\[\s*(?P<name>{_NAME})\s*\(")
+_CUT_LIST = re.compile(rf"\[\s*(?P<name>{_NAME}\.?)\s*\Z")
 _LEAD = re.compile(rf"\s*(?:{re.escape(_START)}\s*)?")
 _TOKEN = re.compile(rf"(?P<string>{STRING.pattern})|['\"\[\](){{}},]", re.DOTALL)
 _PAIRS = {")": "(", "]": "[", "}": "{"}
@@ -74,7 +78,11 @@ class PythonicParser:
                 continue
             found.add_content(_without_marker(text[position : opening.start()]))
             position = search = _take(text, opening.start(), items, calls, found)
-        found.add_content(text[position:])
+        cut = _CUT_LIST.match(text, first)
+        if cut is not None and any(str(name).startswith(cut["name"]) for name in names):
+            found.add_failure(text[position:], "a list of calls is not complete")
+        else:
+            found.add_content(text[position:])
         return found.result(text)
 
 

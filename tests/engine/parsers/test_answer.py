@@ -1,11 +1,13 @@
 import json
+from typing import Any
 
 import pytest
 
 from engine.parsers.answer import AnswerForm, AnswerParser
 from engine.parsers.reasoning import reasoning_parser
 from engine.parsers.tools import tool_parser
-from tests.engine.parsers.tokenizers import marked_ids, marked_tokenizer
+from engine.tokenizer import Tokenizer
+from tests.engine.parsers.tokenizers import marked_ids, marked_tokenizer, spelled_ids
 
 TOOLS = [{"name": "say"}, {"name": "end"}]
 CALL = '{"name": "say", "arguments": {"text": "hello"}}'
@@ -118,3 +120,52 @@ def test_parsers_that_are_not_there_are_not_needed() -> None:
     assert not AnswerParser(tokenizer).needs(AnswerForm(tools=TOOLS))
     assert AnswerParser(tokenizer, reasoning=reasoning_parser("qwen3")).needs(AnswerForm())
     assert AnswerParser(tokenizer, tools=tool_parser("openai")).needs(AnswerForm())
+
+
+@pytest.mark.parametrize(
+    ("family", "text"),
+    [
+        ("ernie45", "t</think>\n<response>\nb\n</response>\n<tool_call>{call}</tool_call>"),
+        (
+            "hunyuan_a13b",
+            "<think>t</think><answer>b</answer>\n<tool_calls>[{call}]</tool_calls>",
+        ),
+    ],
+)
+def test_a_wrapped_answer_in_front_of_calls_is_unwrapped(family: str, text: str) -> None:
+    reader = AnswerParser(
+        marked_tokenizer(), tools=tool_parser(family), reasoning=reasoning_parser(family)
+    )
+    answer = reader.read_text(text.replace("{call}", CALL), AnswerForm(tools=TOOLS))
+    assert (answer.reasoning, answer.content) == ("t", "b")
+    assert [call.name for call in answer.calls] == ["say"]
+    assert answer.error is None
+
+
+def test_heads_of_messages_are_known_where_answers_are_wrapped() -> None:
+    tokenizer: Any = marked_tokenizer().hf_tokenizer
+    tokenizer.add_tokens(["<|start|>", "<|channel|>", "<|message|>"])
+    harmony = Tokenizer(tokenizer)
+    heads = AnswerParser(harmony, tools=tool_parser("openai")).heads
+    assert heads is not None
+    ids = harmony.added_token_ids
+    assert (heads.end, heads.marks) == (
+        ids["<|message|>"],
+        {ids["<|start|>"], ids["<|channel|>"]},
+    )
+    assert AnswerParser(harmony, tools=tool_parser("hermes")).heads is None
+    assert AnswerParser(harmony, tools=tool_parser("hermes")).finds_calls
+    assert not AnswerParser(harmony, reasoning=reasoning_parser("qwen3")).finds_calls
+    assert AnswerParser(marked_tokenizer(), tools=tool_parser("openai")).heads is None
+
+
+def test_reasoning_that_only_harmonys_calls_are_read_from_is_counted() -> None:
+    text = (
+        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>hello"
+    )
+    tokenizer = marked_tokenizer()
+    for thoughts in (None, reasoning_parser("openai_gptoss")):
+        reader = AnswerParser(tokenizer, tools=tool_parser("openai"), reasoning=thoughts)
+        answer = reader.parse(spelled_ids(tokenizer, text), AnswerForm())
+        assert (answer.reasoning, answer.content) == ("hm", "hello")
+        assert answer.num_reasoning_tokens == 2

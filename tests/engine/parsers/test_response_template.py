@@ -60,6 +60,18 @@ def test_what_the_prompt_opened_goes_on() -> None:
     assert (answer.reasoning, answer.content) == ("hm", "hello")
 
 
+def test_reasoning_in_several_places_is_counted() -> None:
+    fields = {**TEMPLATE["fields"], "reasoning_content": {
+        "open": "<think>", "close": "</think>", "content": "text", "repeats": True,
+    }}  # fmt: skip
+    answer = parser({**TEMPLATE, "fields": fields}).parse(
+        ids("<think>", "hm", "</think>", "hello", "<think>", "so", "</think>"),
+        AnswerForm(prompt_token_ids=PROMPT),
+    )
+    assert (answer.reasoning, answer.content) == ("hmso", "hello")
+    assert answer.num_reasoning_tokens == 4
+
+
 def test_what_it_cannot_read_is_left_to_the_family() -> None:
     pieces = ("hello", "<tool_call>", "oops", "</tool_call>", "<tool_call>", CALL, "</tool_call>")
     answer = parser().parse(ids(*pieces), AnswerForm(tools=TOOLS, prompt_token_ids=PROMPT))

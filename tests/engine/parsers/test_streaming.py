@@ -83,6 +83,8 @@ def test_a_thought_that_a_call_ends_is_sent_up_to_the_call() -> None:
         ("<think>", "the </think", "> end", "</think>", "hello"),
         ("<tool_call>", '{"name": "say", "arguments": {"t": "<tool_call>"}}', "</tool_call>"),
         ("<think>", "cut"),
+        ("<think>", f"a{GUARD}", "</think>", f"b{GUARD}{GUARD} <{GUARD}tool_call> <tool_call>"),
+        ("a", "<tool_call>", f'{{"name": "say", "arguments": {{"t": "{GUARD}"}}}}', "</tool_call>"),
         ("\n", "<think>", "\n", "</think>", "\n\nhello \n"),
         (),
     ],

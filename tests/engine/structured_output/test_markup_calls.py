@@ -268,7 +268,7 @@ def test_a_closing_tag_that_is_no_token_stands_in_no_text():
             "'minimum'",
         ),
         ("pythonic", {"properties": {"a-b": {}}, "required": ["a-b"]}, "'a-b'"),
-        ("functiongemma", {"properties": {"a": {"type": "array"}}}, "'a'"),
+        ("functiongemma", {"properties": {"a": {"type": "array"}}, "required": ["a"]}, "'a'"),
     ],
 )
 def test_what_a_format_cannot_hold_is_refused_by_name(family, parameters, words):
@@ -286,6 +286,16 @@ def test_an_optional_argument_that_cannot_be_written_is_left_out():
     assert accepts(model, functions, "[f()]")
     with pytest.raises(GrammarError, match="'get-it'"):
         model.constraint([{"name": "get-it"}], CallRules(must_call=True))
+
+
+def test_optional_lists_and_objects_are_left_out_where_only_scalars_can_be_written():
+    model = Model("functiongemma", has_tokens=True)
+    properties = {"c": {"type": "string"}, "a": {"type": "array"}, "b": {"type": "object"}}
+    parameters = {"type": "object", "properties": properties, "required": ["c"]}
+    text = "<start_function_call>call:f{c:<escape>x<escape>%s}<end_function_call>"
+    functions = [{"name": "f", "parameters": parameters}]
+    assert accepts(model, functions, text % "")
+    assert not accepts(model, functions, text % ",a:[]")
 
 
 def test_a_function_that_declares_nothing_takes_any_arguments_of_their_type():

@@ -80,6 +80,8 @@ def test_a_call_ends_a_thought_that_is_never_closed(name: str) -> None:
         ("hunyuan_a13b", "<think>\n\na\nb\n\n</think>c", ("\na\nb\n", "c")),
         ("seed_oss", "a</seed:think>b", ("a", "b")),
         ("hunyuan_a13b", "<think>a</think><answer>b", ("a", "b")),
+        ("hunyuan_a13b", "<think>a</think><answer>b</answer>\n\nc", ("a", "b\nc")),
+        ("ernie45", "a</think><response>\nb\n</response> c", ("a", "b\nc")),
         ("hunyuan_a13b", "no answer tag", (None, "no answer tag")),
         ("ernie45", "a\n</think>\n\n<response>\nb\n</response>\n", ("a\n", "b")),
         ("ernie45", "a</think>b", ("a", "b")),

@@ -39,6 +39,8 @@ CASES = [
     ),
     Case("an empty list", "<|tool_call|>[]", (), "<|tool_call|>[]", "empty"),
     Case("a bare list cut off", '[{"name": "get_wea', (), '[{"name": "get_wea', "JSON"),
+    Case("cut off inside the first key", '[{"na', (), '[{"na', "not valid JSON"),
+    Case("another list is cut off", '[{"ci', (), '[{"ci'),
 ]
 
 

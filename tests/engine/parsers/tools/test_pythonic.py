@@ -53,6 +53,13 @@ CASES = [
          "Try [fly(to='Rome')]."),
     Case("an empty list", "[]", (), "[]"),
     Case("prose in front", "[note(see below)] Oslo", (), "[note(see below)] Oslo"),
+    Case("a tool with a dash", '[get-weather(city="Oslo")]', (), '[get-weather(city="Oslo")]',
+         "no call"),
+    Case("a dash in prose", "[low-key(ish)](x)", (), "[low-key(ish)](x)"),
+    Case("cut off inside the name", " [get_wea", (), " [get_wea", "not complete"),
+    Case("cut off behind the name", f"{START}[get_weather", (), f"{START}[get_weather",
+         "not complete"),
+    Case("cut off inside another name", "[get_cit", (), "[get_cit"),
     Case("cut off", "[get_weather(city='Os", (), "[get_weather(city='Os", "not complete"),
     Case("cut off behind a whole one", f"{ONE[:-1]}, refresh(", [OSLO], ", refresh(",
          "not complete"),
@@ -86,7 +93,7 @@ CASES = [
 @pytest.mark.parametrize("name", ["pythonic", "llama4_pythonic"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
 def test_pythonic(name: str, case: Case) -> None:
-    check(name, case)
+    check(name, case, [*TOOLS, {"name": "get-weather"}])
 
 
 def test_without_tools_the_first_list_counts() -> None:

@@ -24,6 +24,8 @@ CASES = [
     Case("a list in the middle", f"so: [{WEATHER}]", (), f"so: [{WEATHER}]"),
     Case("a bad tag", "<tool_call>no</tool_call>", (), "<tool_call>no</tool_call>", "JSON"),
     Case("the second is cut off", f'[{WEATHER}, {{"na', [TOKYO], '{"na', "not valid JSON"),
+    Case("cut off inside the first key", '[{"na', (), '[{"na', "not valid JSON"),
+    Case("another list is cut off", '[{"ci', (), '[{"ci'),
 ]
 
 
