@@ -108,7 +108,7 @@ class Maintenance:
     async def sweep(self) -> None:
         """One round over all batches that are not final."""
         for batch_id in await self._upkeep.broken_batches():
-            await self.repair(batch_id)
+            await self._alone(batch_id, self.repair(batch_id))
         reports = await self._upkeep.sweep(await self._upkeep.active_batches())
         for report in reports:
             await self._sweep_on(report)
@@ -129,9 +129,7 @@ class Maintenance:
             if num_sweeps < self._settings.quiet_sweeps * patience:
                 continue
             _log.warning("batch %s lost jobs: their lines end as errors (job_lost)", batch_id)
-            for _ in range(_MAX_CALLS_PER_BATCH):
-                if await self._upkeep.settle(batch_id):
-                    break
+            await self._alone(batch_id, self._settle(batch_id))
 
     async def repair(self, batch_id: str) -> bool:
         """Bring a batch back whose keys were removed or replaced by others."""
@@ -141,7 +139,9 @@ class Maintenance:
         if is_repaired:
             _log.warning("batch %s had missing or foreign keys and was repaired", batch_id)
         else:
-            self._complain(batch_id, f"batch {batch_id} has foreign keys that cannot be repaired")
+            self._complain(
+                f"keys of {batch_id}", f"batch {batch_id} has foreign keys that cannot be repaired"
+            )
         return is_repaired
 
     async def empty_outboxes(self) -> None:
@@ -173,8 +173,27 @@ class Maintenance:
         """More calls for a batch of which one call could not make all rows."""
         for _ in range(_MAX_CALLS_PER_BATCH):
             if report.num_rows_made == 0:
-                return
+                break
             report = (await self._upkeep.sweep([report.batch_id]))[0]
+        if report.error is not None:
+            self._complain_of(report.batch_id, report.error)
+
+    async def _settle(self, batch_id: str) -> None:
+        for _ in range(_MAX_CALLS_PER_BATCH):
+            if await self._upkeep.settle(batch_id):
+                return
+
+    async def _alone(self, batch_id: str, work: Awaitable[object]) -> None:
+        """What Redis refuses for one batch is not the others' trouble."""
+        try:
+            await work
+        except ResponseError as error:
+            self._complain_of(batch_id, str(error))
+
+    def _complain_of(self, batch_id: str, error: str) -> None:
+        self._complain(
+            f"upkeep of {batch_id}", f"batch {batch_id} cannot be maintained, others go on: {error}"
+        )
 
     async def _learn_sinks(self, batch_ids: Sequence[str]) -> None:
         unknown = [batch_id for batch_id in batch_ids if batch_id not in self._sinks]

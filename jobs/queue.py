@@ -115,7 +115,9 @@ class BatchSpec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchStatus:
     """A snapshot of one batch. `total` is None until the last line was enqueued;
-    `num_enqueued` counts positions in the fan-out order, not line numbers.
+    `num_enqueued` counts positions in the fan-out order, not line numbers. `is_cut_short`: it was
+    over while its producer was away, so that `total` is what had been enqueued by then; until it is
+    final, it takes the other lines when the producer is back. Times are unix milliseconds.
     """
 
     batch_id: str
@@ -132,6 +134,8 @@ class BatchStatus:
     created_at_ms: int
     expires_at_ms: int | None
     metadata_json: str = ""
+    is_cut_short: bool = False
+    final_at_ms: int | None = None
 
     @property
     def num_finished(self) -> int:
@@ -300,7 +304,9 @@ class ReconcileReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepReport:
-    """What a sweep found and did in one batch. `state` is None if there is no such batch."""
+    """What a sweep found and did in one batch. `state` is None if there is no such batch, or none
+    that can be read; `error` is why it could not be swept.
+    """
 
     batch_id: str
     state: BatchState | None
@@ -308,6 +314,7 @@ class SweepReport:
     num_jobs_left: int
     num_outbox: int
     is_fanned_out: bool
+    error: str | None = None
 
     @property
     def is_quiet(self) -> bool:

@@ -15,7 +15,7 @@ from jobs.queue import NewJob, OutcomeCounts, ReconcileReply, ReconcileResult
 from jobs.result_store import ResultStore
 from jobs.sinks.counts import RowCounts
 
-__all__ = ["Reconciler", "count_outcomes", "put_back_missing"]
+__all__ = ["Reconciler", "count_outcomes", "outcomes_of", "put_back_missing"]
 
 _MAX_ITEMS = 1000
 _MAX_BYTES = 4 << 20
@@ -38,6 +38,11 @@ def count_outcomes(store: ResultStore) -> OutcomeCounts:
     counts = RowCounts()
     for part in store.parts:
         counts.add(store.read(part))
+    return outcomes_of(counts)
+
+
+def outcomes_of(counts: RowCounts) -> OutcomeCounts:
+    """The same counts as the queue has them."""
     return OutcomeCounts(
         num_ok=counts.num_ok,
         num_err=counts.num_failed,

@@ -60,20 +60,28 @@ class RedisCalls:
         """A plain command; redis-py types its reply as a value or an awaitable of one."""
         return await self._patiently(lambda: cast(Awaitable[Any], make(self._redis)))
 
-    async def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """The replies of plain commands that are sent together, as the server gives them."""
-        return await self._patiently(lambda: self._send(commands))
+    async def pipeline(
+        self, commands: Sequence[Sequence[Argument]], *, keeps_errors: bool = False
+    ) -> list[Any]:
+        """The replies of plain commands that are sent together, as the server gives them. With
+        `keeps_errors` a command that failed for good replies its RedisError.
+        """
+        return await self._patiently(lambda: self._send(commands, keeps_errors))
 
     async def _patiently(self, make: Callable[[], Awaitable[T]]) -> T:
         if self._retrying is None:
             return await self._in_time(make)
         return await self._retrying.call(lambda: self._in_time(make))
 
-    async def _send(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+    async def _send(self, commands: Sequence[Sequence[Argument]], keeps_errors: bool) -> list[Any]:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)
-            return list(await pipeline.execute())
+            replies = list(await pipeline.execute(raise_on_error=not keeps_errors))
+        for reply in replies:
+            if isinstance(reply, RedisError) and is_passing(reply):
+                raise reply
+        return replies
 
     async def _in_time(self, make: Callable[[], Awaitable[T]]) -> T:
         """A half-open connection never answers, and those that lie idle beside it are as dead: they

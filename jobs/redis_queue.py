@@ -179,36 +179,20 @@ class RedisQueue(QueueClient):
         visible. A batch whose keys were destroyed replies GONE.
         """
         calls: list[Sequence[Argument]] = [(consumer, *commit_arguments(each)) for each in commits]
-        replies: list[CommitReply] = []
-        for reply in await self._calls.scripts("commit", calls):
-            if not isinstance(reply, RedisError):
-                replies.append(CommitReply(reply.decode()))
-            elif "WRONGTYPE" in str(reply):
-                replies.append(CommitReply.GONE)
-            else:
-                raise reply
-        return replies
+        return [_commit_reply(reply) for reply in await self._calls.scripts("commit", calls)]
 
     async def retry(self, consumer: str, failure: Failure) -> CommitReply:
         """A start ended without a result, through no fault of the request. LATER: the job runs
         again after a pause. OK or LAST: it was given up, its row is visible and a dead letter holds
-        a copy; or its batch or its own time was over, and the row says that.
+        a copy; or its batch or its own time was over, and the row says that. A batch whose keys
+        were destroyed replies GONE.
         """
         settings, lease = self._settings, failure.lease
         pause_ms = settings.first_retry_ms * 2 ** min(lease.attempt - 1, 30)
-        pause_ms = min(pause_ms, settings.longest_retry_ms)
-        reply = await self._calls.script(
-            "retry",
-            consumer,
-            *lease_arguments(lease),
-            settings.max_attempts,
-            int(pause_ms * random.uniform(0.5, 1.0)),
-            failure.cause,
-            failure.message,
-            failure.payload,
-            *taken_arguments(lease),
-        )
-        return CommitReply(reply.decode())
+        pause_ms = min(pause_ms, settings.longest_retry_ms) * random.uniform(0.5, 1.0)
+        start = (consumer, *lease_arguments(lease), settings.max_attempts, int(pause_ms))
+        end = (failure.cause, failure.message, failure.payload, *taken_arguments(lease))
+        return _commit_reply((await self._calls.scripts("retry", [start + end]))[0])
 
     async def renew(
         self, consumer: str, leases: Sequence[Lease], started: Collection[Lease] = ()
@@ -277,21 +261,24 @@ class RedisQueue(QueueClient):
 
     async def status(self, batch_id: str) -> BatchStatus | None:
         """A snapshot; None if there is no such batch."""
-        return (await self.statuses([batch_id]))[0]
+        fields, num_outbox = await self._calls.pipeline(self._status_commands(batch_id))
+        return decode_status(batch_id, fields, num_outbox=int(num_outbox))
 
     async def statuses(self, batch_ids: Sequence[str]) -> list[BatchStatus | None]:
-        """Snapshots of several batches in one round trip."""
-        commands: list[tuple[str, str]] = []
-        for batch_id in batch_ids:
-            commands += [
-                ("HGETALL", self._keys.batch(batch_id)),
-                ("XLEN", self._keys.outbox(batch_id)),
-            ]
-        replies = await self._calls.pipeline(commands) if commands else []
+        """Snapshots of several batches in one round trip. Foreign keys are the trouble of their
+        batch alone: None for a hash that is none, no rows in an outbox that is none.
+        """
+        commands = [each for name in batch_ids for each in self._status_commands(name)]
+        replies = await self._calls.pipeline(commands, keeps_errors=True) if commands else []
         return [
-            decode_status(batch_id, replies[2 * k], num_outbox=int(replies[2 * k + 1]))
-            for k, batch_id in enumerate(batch_ids)
+            decode_status(name, fields, num_outbox=length if isinstance(length, int) else 0)
+            if isinstance(fields, dict)
+            else None
+            for name, fields, length in zip(batch_ids, replies[::2], replies[1::2], strict=True)
         ]
+
+    def _status_commands(self, batch_id: str) -> list[tuple[str, str]]:
+        return [("HGETALL", self._keys.batch(batch_id)), ("XLEN", self._keys.outbox(batch_id))]
 
     async def list_batches(self) -> list[BatchStatus]:
         """All batches that are known, oldest first."""
@@ -388,6 +375,15 @@ class RedisQueue(QueueClient):
 
 def _state(reply: bytes | None) -> BatchState | None:
     return None if reply is None else BatchState(reply.decode())
+
+
+def _commit_reply(reply: bytes | RedisError) -> CommitReply:
+    """GONE for a batch whose keys were destroyed; raises any other error."""
+    if isinstance(reply, bytes):
+        return CommitReply(reply.decode())
+    if "WRONGTYPE" in str(reply):
+        return CommitReply.GONE
+    raise reply
 
 
 def _entry_key(lease: Lease) -> tuple[str, str, str]:

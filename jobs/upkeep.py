@@ -5,9 +5,7 @@ Owns: sweeping, settling, repairing, forgetting. Must not know: when that happen
 
 from collections.abc import Sequence
 
-from redis.exceptions import RedisError
-
-from jobs.queue import SweepReport
+from jobs.queue import OutcomeCounts, SweepReport
 from jobs.queue_client import QueueClient
 from jobs.scripts import Argument
 from jobs.wire import decode_sweep
@@ -23,15 +21,13 @@ class Upkeep(QueueClient):
 
     async def sweep(self, batch_ids: Sequence[str]) -> list[SweepReport]:
         """Do for these batches what needs no worker, at most some 500 rows of each; one report
-        for each.
+        for each. One that cannot be swept costs the others nothing: its report says why.
         """
         reports: list[SweepReport] = []
         for first in range(0, len(batch_ids), _BATCHES_PER_ROUND_TRIP):
             some = batch_ids[first : first + _BATCHES_PER_ROUND_TRIP]
             replies = await self._calls.scripts("sweep", [self._sweep_call(one) for one in some])
             for batch_id, reply in zip(some, replies, strict=True):
-                if isinstance(reply, RedisError):
-                    raise reply
                 reports.append(decode_sweep(batch_id, reply))
         return reports
 
@@ -40,6 +36,21 @@ class Upkeep(QueueClient):
         500 at a time. True once it is finalizing.
         """
         return bool((await self._calls.script("settle", batch_id, _ROWS_PER_CALL))[1])
+
+    async def recount(self, batch_id: str, counts: OutcomeCounts) -> bool:
+        """Make `counts`, those of its files, the counters of a batch that waits for its sink; False
+        if it does not, or has other lines by now.
+        """
+        return bool(
+            await self._calls.script(
+                "recount",
+                batch_id,
+                counts.num_ok,
+                counts.num_err,
+                counts.num_cancelled,
+                counts.num_expired,
+            )
+        )
 
     async def repair(self, batch_id: str) -> bool:
         """Give a broken batch working streams; False if that is impossible."""

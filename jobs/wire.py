@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from jobs.errors import BadBatchError, QueueError
 from jobs.keys import check_name
 from jobs.online.names import ONLINE_PREFIX
@@ -197,11 +199,23 @@ def decode_status(
         created_at_ms=int(fields[b"created_at"]),
         expires_at_ms=_optional_int(fields.get(b"expires_at")),
         metadata_json=fields[b"metadata"].decode(),
+        is_cut_short=b"cut" in fields,
+        final_at_ms=_optional_int(fields.get(b"final_at")),
     )
 
 
-def decode_sweep(batch_id: str, reply: Sequence[Any]) -> SweepReport:
-    """SWEEP's reply."""
+def decode_sweep(batch_id: str, reply: Sequence[Any] | RedisError) -> SweepReport:
+    """SWEEP's reply, or the error that it ended with."""
+    if isinstance(reply, RedisError):
+        return SweepReport(
+            batch_id=batch_id,
+            state=None,
+            num_rows_made=0,
+            num_jobs_left=0,
+            num_outbox=0,
+            is_fanned_out=False,
+            error=str(reply),
+        )
     state, num_rows, num_jobs, num_outbox, is_fanned_out = reply
     return SweepReport(
         batch_id=batch_id,

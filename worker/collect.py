@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from jobs.drain import Drain, FlushReport
 from jobs.errors import UnknownBatchError
-from jobs.queue import BatchState
+from jobs.queue import BatchState, BatchStatus
 from jobs.redis_queue import RedisQueue
 from jobs.result_store import ResultStore
 from jobs.sinks.final import FinalReport, MakeWriter, write_final_files
@@ -19,7 +19,7 @@ from jobs.sinks.target import Target
 from worker.errors import RunError
 from worker.progress import Display, Snapshot
 
-__all__ = ["Collector", "follow"]
+__all__ = ["Collector", "follow", "snapshot", "snapshot_of"]
 
 _LOOK_EVERY_S = 0.25
 
@@ -27,7 +27,8 @@ _LOOK_EVERY_S = 0.25
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
     """Brings one batch into files. `num_tokens` counts the output tokens of this process;
-    `rebuild` announces the batch again if the queue has lost it.
+    `rebuild` announces the batch again if the queue has lost it; `is_producing` says whether lines
+    are still to come: a batch that was cut short meanwhile is not at its end.
     """
 
     queue: RedisQueue
@@ -36,6 +37,7 @@ class Collector:
     on_flush: Callable[[FlushReport], None] | None = None
     num_tokens: Callable[[], int] = lambda: 0
     rebuild: Callable[[], Awaitable[None]] | None = None
+    is_producing: Callable[[], bool] = lambda: False
 
     @property
     def batch_id(self) -> str:
@@ -61,10 +63,13 @@ class Collector:
         while True:
             report = await Drain(self.queue, self.store, on_flush=self.on_flush).run()
             if report.state is not None:
-                return
-            if self.rebuild is None:
+                if report.state.is_final or not self.is_producing():
+                    return
+                await asyncio.sleep(_LOOK_EVERY_S)
+            elif self.rebuild is not None:
+                await self.rebuild()
+            else:
                 raise UnknownBatchError(f"the queue does not know batch {self.batch_id} any more")
-            await self.rebuild()
 
     async def flush(self) -> None:
         """Store the rows that are recorded now."""
@@ -109,7 +114,11 @@ async def follow(
 
 async def snapshot(queue: RedisQueue, batch_id: str, num_tokens: int) -> Snapshot:
     """Where a batch stands; all zero if the queue does not know it."""
-    status = await queue.status(batch_id)
+    return snapshot_of(await queue.status(batch_id), num_tokens)
+
+
+def snapshot_of(status: BatchStatus | None, num_tokens: int) -> Snapshot:
+    """The same of a batch whose status is known already."""
     if status is None:
         return Snapshot()
     return Snapshot(

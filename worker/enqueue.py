@@ -10,7 +10,7 @@ import sys
 from time import monotonic, time
 
 from jobs.identity import new_batch_id
-from jobs.producers.fanout import fan_out, keep_fanned_out
+from jobs.producers.fanout import FanoutReport, fan_out, keep_fanned_out
 from jobs.producers.jsonl import JsonlProducer, check_strictly
 from jobs.producers.lines import InputFile, open_input
 from jobs.queue import BatchSpec
@@ -58,10 +58,12 @@ async def _enqueue(settings: EnqueueSettings, source: InputFile, target: Target 
             served_models=names,
             settings=producer_settings(settings.batch, takes_large=bodies is not None),
         )
-        await interruptible(
+        fanned_out = await interruptible(
             fan_out(connection.queue, batch_id, producer),
             f"interrupted; continue with: {settings.resume_command} --batch-id {batch_id}",
         )
+        if fanned_out.refused_in_state is not None:
+            raise RunError(_refusal(batch_id, fanned_out))
         report = producer.report
         sys.stderr.write(
             f"headrace: {report.num_jobs:,} jobs enqueued, {report.num_bad:,} lines refused\n"
@@ -122,6 +124,15 @@ async def _announce(
     if known.get("order") != metadata.get("order"):
         with_or_without = "with" if known.get("order") else "without"
         raise RunError(f"batch {batch_id} was begun {with_or_without} --dedupe; continue it so")
+
+
+def _refusal(batch_id: str, report: FanoutReport) -> str:
+    if not report.refused_in_state:
+        return f"batch {batch_id} is gone from Redis; enqueue the file again"
+    return (
+        f"batch {batch_id} is {report.refused_in_state} with the {report.position} lines that were "
+        "enqueued before its end; enqueue the others as a new batch"
+    )
 
 
 def _sink(target: Target | None, *, wait: bool) -> str:

@@ -10,6 +10,7 @@ from jobs.queue import BatchStatus
 from jobs.result_store import ResultStore
 from jobs.run_state import open_run_folder
 from jobs.sinks.target import Target, prepare_target
+from worker.body_sweeper import drop_bodies
 from worker.collect import Collector, snapshot
 from worker.connection import Connection
 from worker.errors import EXIT_OK, EXIT_ROWS_FAILED, RunError
@@ -75,6 +76,7 @@ async def _fetch(
         status = await _status(connection, batch_id)
         _check_complete(status, store)
         report = await collector.write_files(target, batch_facts(status), num_rows=None)
+    await drop_bodies(connection, batch_id)
     display.close()
     summary = summary_of(report.counts, num_reused=0, started_s=started_s, files=report.files)
     print_summary(summary)
@@ -94,8 +96,9 @@ def _check_complete(status: BatchStatus, store: ResultStore) -> None:
     num_missing = (status.total or 0) - len(store.done)
     if num_missing > 0:
         raise RunError(
-            f"{num_missing} of {status.total} rows of batch {status.batch_id} are not in Redis any "
-            "more: they were fetched to another output"
+            f"{num_missing} of {status.total} rows of batch {status.batch_id} are neither in Redis "
+            f"any more nor in {store.place}: they were fetched to another output, or files were "
+            "damaged there"
         )
 
 

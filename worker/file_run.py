@@ -18,16 +18,17 @@ from redis.exceptions import RedisError
 from jobs.errors import JobsError
 from jobs.lost_lines import LostLines
 from jobs.producers.fanout import keep_fanned_out
-from jobs.queue import BatchSpec, BatchStatus
+from jobs.queue import BatchSpec, BatchState, BatchStatus
 from jobs.recovery import count_outcomes, put_back_missing
 from jobs.result_store import ResultStore, open_result_store
 from jobs.run_state import RunKind, RunStart
 from jobs.sinks.counts import RowCounts
 from jobs.sinks.manifest import RunFacts
 from jobs.upkeep import Upkeep
+from worker.body_sweeper import drop_bodies
 from worker.collect import Collector
 from worker.connection import Connection, bodies_in, open_connection, queue_settings
-from worker.errors import InterruptedRun
+from worker.errors import InterruptedRun, RunError
 from worker.facts import settings_facts, version_facts
 from worker.health_port import open_health_port
 from worker.lazy_worker import LazyWorker
@@ -60,6 +61,7 @@ class FileRun:
         service = plan.settings.process.service
         self._worker = LazyWorker(plan.config, plan.names, service, self._metrics, display)
         self._begun_s = begun_s(plan.start)
+        self._is_producing = True
         self._num_rows: int | None = None
         self._num_kept = 0
         self._computing_s = 0.0
@@ -85,6 +87,7 @@ class FileRun:
                     ),
                     num_tokens=lambda: self._worker.num_generated_tokens,
                     rebuild=lambda: self._rebuild(connection, store),
+                    is_producing=lambda: self._is_producing,
                 )
                 await self._announce(connection, store)
                 is_complete = await self._run_jobs(connection, collector, vitals, shutdown)
@@ -124,18 +127,21 @@ class FileRun:
             if other_id != batch_id:
                 await queue.delete_batch(other_id)
         status = await queue.status(batch_id)
-        if status is not None and _has_lost_rows(status, store):
-            _log.warning("rows that the queue had delivered are gone: they are computed again")
+        if status is not None and _must_begin_anew(status, store):
             await queue.delete_batch(batch_id)
-            status = None
-        if status is None:
-            await queue.create_batch(self._spec())
-            if len(store.done):
-                await queue.restore(batch_id, list(store.done), count_outcomes(store))
+        elif status is not None:
+            await self._take_up(connection, status)
             return
+        await queue.create_batch(self._spec())
+        if len(store.done):
+            await queue.restore(batch_id, list(store.done), count_outcomes(store))
+        if status is not None and status.state is BatchState.CANCELLED and status.is_cut_short:
+            await queue.cancel(batch_id)  # the lines that it never got are cancelled with it
+
+    async def _take_up(self, connection: Connection, status: BatchStatus) -> None:
         self._num_kept = max(self._num_kept, status.num_finished)
         if self._is_embedded:
-            await queue.reclaim_all(batch_id)
+            await connection.queue.reclaim_all(status.batch_id)
         if status.num_enqueued > status.num_finished:
             self._worker.has_jobs.set()
 
@@ -190,6 +196,7 @@ class FileRun:
 
         def complete(num_rows: int) -> None:
             self._num_rows = num_rows
+            self._is_producing = False
 
         await keep_fanned_out(
             connection.queue,
@@ -198,6 +205,7 @@ class FileRun:
             on_progress=note,
             on_complete=complete,
         )
+        self._is_producing = False  # others ended the batch
 
     def _lost_lines(self, connection: Connection, store: ResultStore) -> LostLines:
         async def put_back() -> bool:
@@ -229,6 +237,11 @@ class FileRun:
         )
 
     async def _finish(self, connection: Connection, collector: Collector) -> Summary:
+        if self._num_rows is None:
+            raise RunError(
+                f"batch {self._plan.batch_id} was ended by others before all of its lines were in "
+                "the queue; run the same command again to complete it"
+            )
         facts = self._facts(num_lines=await self._count_lines())
         report = await collector.write_files(
             self._plan.target,
@@ -237,6 +250,7 @@ class FileRun:
             make_writer=self._plan.source.make_writer,
         )
         self._plan.complete(num_retryable=report.counts.num_retryable)
+        await drop_bodies(connection, self._plan.batch_id)
         if self._is_embedded:
             await connection.queue.delete_batch(self._plan.batch_id)
         return self._summary(report.counts, tuple(report.files))
@@ -290,6 +304,14 @@ def begun_s(start: RunStart) -> float:
     return datetime.fromisoformat(start.state.started_at).timestamp()
 
 
-def _has_lost_rows(status: BatchStatus, store: ResultStore) -> bool:
-    """Whether the queue has delivered everything, and yet rows are missing."""
-    return status.state.is_final and len(store.done) < (status.total or 0)
+def _must_begin_anew(status: BatchStatus, store: ResultStore) -> bool:
+    """Whether the queue is done with the batch, and yet rows are missing."""
+    if not status.state.is_final:
+        return False
+    if len(store.done) < (status.total or 0):
+        _log.warning("rows that the queue had delivered are gone: they are computed again")
+    elif status.is_cut_short:
+        _log.warning("the batch ended before all lines were in the queue: the others get their row")
+    else:
+        return False
+    return True

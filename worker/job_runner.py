@@ -12,7 +12,6 @@ from typing import Protocol
 from engine.async_engine import AsyncEngine
 from engine.errors import EngineError, RequestError
 from engine.request import FinishReason, Request
-from jobs.bodies import Bodies
 from jobs.queue import CommitReply, LeaseLoss, Outcome
 from schemas.errors import ApiError
 from schemas.result import ResultRow
@@ -51,15 +50,12 @@ class JobRunner:
         committer: Recorder,
         metrics: WorkerMetrics,
         publish: Publish | None = None,
-        *,
-        bodies: Bodies | None = None,
     ) -> None:
         self._engine = engine
         self._translator = translator
         self._committer = committer
         self._metrics = metrics
         self._publish = publish
-        self._bodies = bodies
 
     @property
     def is_engine_dead(self) -> bool:
@@ -147,12 +143,6 @@ class JobRunner:
         else:
             outcome = Outcome.OK if row.status_code == 200 else Outcome.ERR
             await self._committer.commit(job, outcome, row.encode())
-            await self._forget(job)
-
-    async def _forget(self, job: HeldJob) -> None:
-        """The job has its row, whoever wrote it."""
-        if self._bodies is not None:
-            await self._bodies.forget(job.lease.body)
 
     async def _record_loss(self, job: HeldJob, loss: LeaseLoss) -> None:
         """The lease is over: a cancelled or expired job gets that row, any other is dropped."""
@@ -160,4 +150,3 @@ class JobRunner:
         outcome = _LOSS_OUTCOMES.get(loss)
         if outcome is not None:
             await self._committer.commit(job, outcome, b"")
-            await self._forget(job)

@@ -64,7 +64,7 @@ async def _serve(settings: ServiceSettings) -> None:
                     ", ".join(names),
                     redact_url(needed_url(settings.queue)),
                 )
-                sinks = PathSinks(connection.queue, metrics)
+                sinks = PathSinks(connection, metrics)
                 async with asyncio.TaskGroup() as group:
                     upkeeper = build_maintenance(connection, metrics, drain=sinks.drain)
                     maintaining = group.create_task(upkeeper.run())

@@ -22,11 +22,13 @@ class Tenants:
         self._known: OrderedDict[str, str] = OrderedDict()
 
     async def of(self, batch_id: str) -> str:
-        """The tenant of a batch; "default" for one that is gone."""
+        """The tenant of a batch; "default" for one that is gone or unreadable: none of its results
+        will count.
+        """
         if batch_id in self._known:
             self._known.move_to_end(batch_id)
             return self._known[batch_id]
-        status = await self._queue.status(batch_id)
+        (status,) = await self._queue.statuses([batch_id])
         tenant = status.tenant if status is not None else _UNKNOWN
         self._known[batch_id] = tenant
         if len(self._known) > _MAX_BATCHES:

@@ -102,14 +102,7 @@ def _loop(
         LoopParts(
             queue=connection.queue,
             translator=translator,
-            runner=JobRunner(
-                machine.engine,
-                translator,
-                committer,
-                metrics,
-                publisher.publish,
-                bodies=connection.bodies,
-            ),
+            runner=JobRunner(machine.engine, translator, committer, metrics, publisher.publish),
             committer=committer,
             pulse=pulse,
             metrics=metrics,

@@ -17,9 +17,10 @@ from typing import TypeVar
 
 from jobs.blobs import new_blob_key
 from jobs.control.context import Control
-from jobs.control.output import fill_gaps, write_output
+from jobs.control.output import write_output
 from jobs.drain import Drain, DrainSettings
 from jobs.errors import BlobMissingError, StoreError
+from jobs.gaps import fill_gaps
 from jobs.producers.jsonl import JsonlProducer
 from jobs.queue import BatchState
 from jobs.records.batches import BatchRecord, Ending

@@ -1,13 +1,14 @@
 """From a producer into the queue: chunk by chunk, resumable, no faster than the queue takes it.
 
 Owns: the position in the fan-out, waiting for a full queue, going back if a queue lost its latest
-chunks. Must not know: Redis, files.
+chunks, signs of life while nothing can be sent. Must not know: Redis, files.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Protocol
 
 from jobs.errors import InputChangedError
@@ -44,13 +45,15 @@ class Producer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FanoutSettings:
-    """How long to wait before a full queue is asked again: doubling from first to longest; and how
-    often to make sure that the queue still has what it took.
+    """How long to wait before a full queue is asked again: doubling from first to longest; how
+    often to make sure that the queue still has what it took; and how long to be silent at most
+    while the producer reads: a batch that is over does not wait for a silent one.
     """
 
     first_wait_s: float = 0.02
     longest_wait_s: float = 1.0
     look_every_s: float = 2.0
+    longest_silence_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +86,15 @@ async def fan_out(
 ) -> FanoutReport:
     """Enqueue what `producer` yields, from where the queue stands, and tell it the total.
 
-    `on_progress` hears the position after each chunk. A full queue is waited for. Safe to cancel
-    and to call again at any time. Raises InputError; InputChangedError (the total is not told
-    then), also if the queue holds more items than there are.
+    `on_progress` hears the position after each chunk. A full queue is waited for. A batch that was
+    cut short gets the lines that it lacks. Safe to cancel and to call again at any time. Raises
+    InputError; InputChangedError (the total is not told then), also if the queue holds more items
+    than there are.
     """
     status = await queue.status(batch_id)
     if status is None:
         return FanoutReport(0, "")
-    if status.total is not None:
+    if status.total is not None and not status.is_cut_short:
         return FanoutReport(status.num_enqueued)
     fanout = _Fanout(queue, batch_id, settings or FanoutSettings(), on_progress)
     fanout.position = status.num_enqueued
@@ -163,12 +167,13 @@ class _Fanout:
         self._settings = settings
         self._on_progress = on_progress
         self._wait_s = settings.first_wait_s
+        self._heard_s = monotonic()
 
     async def send_all(self, producer: Producer) -> None:
+        await self._send_some([], is_final=False)  # the producer is there, whatever it has to read
         chunks = producer.chunks()
         start = 0
-        # Reading a window takes a second or so of pure Python: a thread keeps the loop responsive.
-        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+        while (chunk := await self._read(chunks)) is not None:
             await self._send(chunk, start)
             start += len(chunk)
         if self.position > start:
@@ -179,6 +184,22 @@ class _Fanout:
         await self._send_some([], is_final=True)
         if self.position != start:
             raise _CursorWentBack
+
+    async def _read(self, chunks: Iterator[list[Item]]) -> list[Item] | None:
+        """The next chunk. Reading a window takes a second or so of pure Python: a thread keeps the
+        loop responsive. Finding the place in a long input again takes many windows.
+        """
+        reading = asyncio.ensure_future(asyncio.to_thread(next, chunks, None))
+        try:
+            while not reading.done():
+                silence_s = monotonic() - self._heard_s
+                patience_s = max(self._settings.longest_silence_s - silence_s, 0)
+                done, _ = await asyncio.wait([reading], timeout=patience_s)
+                if not done:
+                    await self._send_some([], is_final=False)
+            return reading.result()
+        finally:
+            reading.cancel()
 
     async def _send(self, chunk: list[Item], start: int) -> None:
         """Send what the queue does not have yet of `chunk`, which begins at position `start`."""
@@ -202,5 +223,6 @@ class _Fanout:
         reply = await self._queue.enqueue(self._batch_id, self.position, items, is_final=is_final)
         if reply.state is not None:
             raise _Refused(reply.state)
+        self._heard_s = monotonic()
         self.position = reply.position
         return not reply.is_full

@@ -5,6 +5,7 @@
 -- repaired by delivery or maintenance: the outbox row comes before the bit, the bit before the ack.
 
 local ONLINE_ROW_MS = 600000 -- how long the row of a line waits for its client
+local MAX_COUNTED = 500 -- entries of a stream that are counted together
 
 -- 'cancelled' or 'expired' if the batch takes no more device time, else nil.
 local function fate_of(state, expires_at, now)
@@ -69,15 +70,19 @@ local function record(bid, idx, row)
   return is_new
 end
 
+local function count_backlog(model, jobs, tokens, bytes)
+  redis.call('HINCRBY', BACKLOG, 'jobs:' .. model, jobs)
+  redis.call('HINCRBY', BACKLOG, 'tokens:' .. model, tokens)
+  redis.call('HINCRBY', BACKLOG, 'bytes', bytes)
+end
+
 -- Adds to the backlog of one stream and of the namespace; negative numbers take away.
 local function count_jobs(bid, model, jobs, tokens, bytes)
   local B = batch_key(bid)
   redis.call('HINCRBY', B, 'jobs:' .. model, jobs)
   redis.call('HINCRBY', B, 'tokens:' .. model, tokens)
   redis.call('HINCRBY', B, 'bytes', bytes)
-  redis.call('HINCRBY', BACKLOG, 'jobs:' .. model, jobs)
-  redis.call('HINCRBY', BACKLOG, 'tokens:' .. model, tokens)
-  redis.call('HINCRBY', BACKLOG, 'bytes', bytes)
+  count_backlog(model, jobs, tokens, bytes)
 end
 
 -- Puts a stream with waiting jobs where TAKE walks: the batch into its tenant's lane, the tenant
@@ -123,6 +128,20 @@ local function complete_if_done(bid)
   return true
 end
 
+-- Lets a batch take lines again that SWEEP closed for want of its producer (`cut`), and that is not
+-- final yet; its state from now on. Torn, it is closed as before.
+local function open_again(bid, state, now)
+  local B = batch_key(bid)
+  redis.call('HSET', B, 'touched', now)
+  if state == 'finalizing' then
+    state = redis.call('HGET', B, 'was')
+    redis.call('HSET', B, 'state', state)
+    redis.call('SREM', FINALIZING, bid)
+  end
+  redis.call('HDEL', B, 'enq_done', 'total', 'cut')
+  return state
+end
+
 -- Records the row of a leased job and removes the job: whether the row is new (nil if somebody
 -- removed the batch), and whether it was the batch's last. Counters are read and written in one go,
 -- since this is the busiest path.
@@ -134,16 +153,16 @@ local function finish_job(bid, model, id, cost, num_bytes, row)
   if not h[1] then return nil, false end
   local is_new = make_visible(bid, idx, row)
   local new = is_new and 1 or 0
-  redis.call('HSET', B, row.outcome, h[8] + new, jobs, h[9] - 1, tokens, h[10] - cost,
-             'bytes', h[11] - num_bytes)
+  redis.call('HSET', B, row.outcome, h[8] + new, jobs, (h[9] or 0) - 1,
+             tokens, (h[10] or 0) - cost, 'bytes', (h[11] or 0) - num_bytes)
+  local all = redis.call('HMGET', BACKLOG, jobs, tokens, 'bytes')
+  redis.call('HSET', BACKLOG, jobs, (all[1] or 0) - 1, tokens, (all[2] or 0) - cost,
+             'bytes', (all[3] or 0) - num_bytes)
   redis.call('XACK', S, GROUP, id)
   redis.call('XDEL', S, id)
   redis.call('HDEL', attempts_key(bid), idx, idx .. ':p', idx .. ':h')
   if h[12] then redis.call('ZREM', deadlines_key(bid), id .. ':' .. model) end
   if row.hash then end_share(bid, model, id, row) end
-  local all = redis.call('HMGET', BACKLOG, jobs, tokens, 'bytes')
-  redis.call('HSET', BACKLOG, jobs, (all[1] or 0) - 1, tokens, (all[2] or 0) - cost,
-             'bytes', (all[3] or 0) - num_bytes)
 
   local is_running = h[1] == 'in_progress' or h[1] == 'cancelling'
   if not is_running or h[2] ~= '1' or h[4] + h[5] + h[6] + h[7] + new < tonumber(h[3]) then
@@ -169,11 +188,24 @@ local function jobs_left(bid)
   return left
 end
 
+-- The models that have a stream; none if somebody replaced the set of them.
+local function models_of(bid)
+  local models = redis.pcall('SMEMBERS', models_key(bid))
+  return models.err and {} or models
+end
+
+-- The keys about jobs that are no streams.
+local function drop_rest(bid)
+  forget_shared(bid)
+  redis.call('DEL', models_key(bid), attempts_key(bid), cancels_key(bid), deadlines_key(bid))
+  redis.call('SREM', BROKEN, bid)
+end
+
 -- Removes every job key of a batch and what the backlog still counts for it.
 local function drop_jobs(bid)
   local B = batch_key(bid)
   local h = redis.call('HMGET', B, 'tenant', 'class')
-  for _, model in ipairs(redis.call('SMEMBERS', models_key(bid))) do
+  for _, model in ipairs(models_of(bid)) do
     leave_lane(bid, model, h[1], h[2])
     redis.call('ZREM', reap_key(model), bid)
     redis.call('DEL', stream_key(bid, model))
@@ -181,7 +213,38 @@ local function drop_jobs(bid)
     count_jobs(bid, model, 0 - (tonumber(left[1]) or 0), 0 - (tonumber(left[2]) or 0),
                0 - (tonumber(left[3]) or 0))
   end
-  forget_shared(bid)
-  redis.call('DEL', models_key(bid), attempts_key(bid), cancels_key(bid), deadlines_key(bid))
-  redis.call('SREM', BROKEN, bid)
+  drop_rest(bid)
+end
+
+-- Jobs, tokens and body bytes in a stream; none in what is no stream.
+local function count_stream(S)
+  local jobs, tokens, bytes, start = 0, 0, 0, '-'
+  if type_of(S) ~= 'stream' then return jobs, tokens, bytes end
+  while true do
+    local entries = redis.call('XRANGE', S, start, '+', 'COUNT', MAX_COUNTED)
+    for _, entry in ipairs(entries) do
+      local fields = fields_of(entry)
+      jobs = jobs + 1
+      tokens, bytes = tokens + (tonumber(fields.k) or 0), bytes + #(fields.j or '')
+    end
+    if #entries < MAX_COUNTED then return jobs, tokens, bytes end
+    start = '(' .. entries[#entries][1]
+  end
+end
+
+-- The same for a batch whose hash somebody removed or replaced: what the backlog counts for it is
+-- what its streams still hold.
+local function drop_orphans(bid)
+  for _, model in ipairs(models_of(bid)) do
+    for _, class in ipairs({'', '-interactive'}) do
+      for _, tenant in ipairs(redis.call('LRANGE', ring_key(class, model), 0, -1)) do
+        redis.call('LREM', lane_key(class, tenant, model), 0, bid)
+      end
+    end
+    redis.call('ZREM', reap_key(model), bid)
+    local jobs, tokens, bytes = count_stream(stream_key(bid, model))
+    redis.call('DEL', stream_key(bid, model))
+    count_backlog(model, 0 - jobs, 0 - tokens, 0 - bytes)
+  end
+  drop_rest(bid)
 end

@@ -67,6 +67,12 @@ local function is_key_error(caught)
   return false
 end
 
+-- 'hash', 'stream', ..., 'none'.
+local function type_of(key)
+  local reply = redis.call('TYPE', key)
+  return type(reply) == 'table' and reply.ok or reply
+end
+
 -- A stream entry's flat field list as a table.
 local function fields_of(entry)
   local fields = {}

@@ -61,7 +61,8 @@ local function is_leader(bid, model, id, hash)
 end
 
 local function forget_shared(bid)
-  for _, field in ipairs(redis.call('HKEYS', shared_key(bid))) do
+  local fields = redis.pcall('HKEYS', shared_key(bid)) -- an error if somebody replaced it
+  for _, field in ipairs(fields) do
     redis.call('DEL', followers_key(bid, string.sub(field, 3)))
   end
   redis.call('DEL', shared_key(bid), kept_key(bid))

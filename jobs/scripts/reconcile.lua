@@ -25,6 +25,7 @@ for idx = whole_bytes * 8, total - 1 do redis.call('SETBIT', M, idx, 1) end
 for k = first_item, #ARGV, ITEM_SIZE do redis.call('SETBIT', M, ARGV[k], 0) end
 redis.call('HSET', B, 'ok', ARGV[3], 'err', ARGV[4], 'cancelled', ARGV[5], 'expired', ARGV[6],
            'total', total, 'enq', total)
+redis.call('HDEL', B, 'cut')
 
 local again = tonumber(h[6])
 local num_items = (#ARGV - first_item + 1) / ITEM_SIZE

@@ -5,7 +5,8 @@
 --@include _batch.lua
 -- Arguments: consumer, then batch id, model, entry id, fence, is_started (0/1) for each lease.
 -- Effects: a lease that is still held starts anew. The first renewal of a started one counts a
---   start against the job: only those are suspects if the process dies.
+--   start against the job: only those are suspects if the process dies. A batch with a key of a
+--   wrong type moves to `broken`, and gets no workers until it is repaired: its leases are gone.
 -- Replies: k, why, ... for the leases (the k-th, from 1) that must end: gone | fenced (stop, do
 --   not commit) | cancelled | expired (stop and commit that outcome).
 -- Invariants: a lease is never taken back from another owner (a bare XCLAIM would steal it).
@@ -91,7 +92,7 @@ local function count_starts(bid, leases)
   end
 end
 
-for bid, streams in pairs(batches) do
+local function renew_batch(bid, streams)
   local h = redis.call('HMGET', batch_key(bid), 'state', 'expires_at', 'deadlines')
   local fate = fate_of(h[1], h[2], now)
   local batch = {has_deadlines = h[3], has_cancels = redis.call('EXISTS', cancels_key(bid)) == 1}
@@ -102,6 +103,26 @@ for bid, streams in pairs(batches) do
       local why = fate or job_fate(batch, bid, model, lease.id, now)
       if why then lose(lease, why) end
     end
+  end
+end
+
+-- A batch whose keys are not what they should be costs nobody else a lease.
+local function give_up(bid, streams)
+  redis.call('SADD', BROKEN, bid)
+  local h = redis.pcall('HMGET', batch_key(bid), 'tenant', 'class')
+  for model, leases in pairs(streams) do
+    if h[1] then leave_lane(bid, model, h[1], h[2]) end
+    for _, lease in ipairs(leases) do lose(lease, 'gone') end
+  end
+end
+
+for bid, streams in pairs(batches) do
+  local num_lost = #lost
+  local ok, caught = pcall(renew_batch, bid, streams)
+  if not ok then
+    if not is_key_error(caught) then error(caught, 0) end
+    for k = #lost, num_lost + 1, -1 do lost[k] = nil end
+    give_up(bid, streams)
   end
 end
 return lost

@@ -20,6 +20,6 @@ if busy > 0 then return {'BUSY', busy} end
 
 redis.call('SET', bitmap_key(bid), ARGV[2])
 redis.call('HSET', B, 'ok', ARGV[3], 'err', ARGV[4], 'cancelled', ARGV[5], 'expired', ARGV[6])
-redis.call('HDEL', B, 'enq_done', 'total')
+redis.call('HDEL', B, 'enq_done', 'total', 'cut')
 redis.call('HSET', B, 'again', h[4] + h[3], 'enq', 0, 'touched', now_ms())
 return {'REQUEUED', 0}

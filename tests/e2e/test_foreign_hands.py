@@ -81,6 +81,31 @@ async def test_deleted_jobs_end_in_one_row_each(
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize("name", ["attempts", "models", "batch"])
+async def test_a_worker_lives_on_when_a_key_is_replaced(
+    server: EmbeddedServer, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the middle of the batch's jobs, beside another batch's. All but the batch's hash is
+    repaired: its jobs are computed all the same.
+    """
+    async with working(server.url, lease_s=0.5) as (site, worker), maintained(site):
+        await site.submit(*(chat(f"other {k}", max_tokens=8) for k in range(30)), batch_id="other")
+        redis = site.connection.redis
+        for _ in range(1 if name == "batch" else 3):
+            key = getattr(site.queue.keys, name)("batch")
+            await redis.delete(key)
+            await redis.set(key, "not yours")
+            await asyncio.sleep(0.5)
+        async with asyncio.timeout(30):
+            while (await site.status("other")).num_ok < 30:
+                await asyncio.sleep(0.05)
+        if name != "batch":
+            await check_rows(site)
+        assert worker.task is not None
+        assert not worker.task.done()
+    assert "Traceback" not in caplog.text
+
+
 async def test_other_batches_go_on_beside_one_with_foreign_keys(server: EmbeddedServer) -> None:
     async with working(server.url) as (site, worker), maintained(site):
         await site.submit(*(chat(f"other {k}", max_tokens=8) for k in range(30)), batch_id="other")

@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs.blobs import open_blobs
-from jobs.bodies import INLINE_BYTES, Bodies, is_reference, key_of
+from jobs.bodies import INLINE_BYTES, LEFT_BEHIND_S, Bodies, is_reference, key_of
 from jobs.errors import BlobError, BlobMissingError
 from jobs.queue import CommitReply
 from jobs.queue_settings import QueueSettings
@@ -57,11 +57,40 @@ async def test_what_is_gone_or_torn_is_said(bodies: Bodies, tmp_path: Path) -> N
     tear(tmp_path)
     with pytest.raises(BlobError, match="bytes, not"):
         bodies.fetch(sent.body)  # type: ignore[union-attr]
-    await bodies.forget(sent.body)  # type: ignore[union-attr]
-    await bodies.forget(b"{}")
+    assert bodies.drop("b", ()) == 1
     assert blobs_in(tmp_path) == []
     with pytest.raises(BlobMissingError):
         bodies.fetch(sent.body)  # type: ignore[union-attr]
+
+
+async def test_what_was_written_long_ago_is_written_again(
+    bodies: Bodies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that was emptied is told everything again, perhaps after a sweep."""
+    now_s = 1_000_000.0
+    monkeypatch.setattr("jobs.bodies.monotonic", lambda: now_s)
+    items = [job(0, body=LARGE)]
+    await bodies.outside("b", items)
+    make_old(tmp_path, but="")
+    await bodies.outside("b", items)
+    assert bodies.sweep(["b"], ()) == 0
+    (info,) = open_blobs(str(tmp_path)).walk()
+    assert info.age_s > LEFT_BEHIND_S, "a full queue is sent the same chunk again and again"
+    now_s += LEFT_BEHIND_S - 1
+    assert bodies.sweep([], ()) == 1
+    (sent,) = await bodies.outside("b", items)
+    assert bodies.fetch(sent.body) == LARGE  # type: ignore[union-attr]
+
+
+async def test_a_batch_that_is_in_its_files_needs_its_bodies_only_for_dead_letters(
+    bodies: Bodies, tmp_path: Path
+) -> None:
+    sent = await bodies.outside("b", [job(0, body=LARGE), job(1, body=LARGE)])
+    await bodies.outside("other", [job(0, body=LARGE)])
+    kept = str(key_of(sent[1].body))  # type: ignore[union-attr]
+    assert bodies.drop("b", {kept}) == 1
+    assert kept in blobs_in(tmp_path)
+    assert len(blobs_in(tmp_path)) == 2
 
 
 async def test_what_nobody_needs_is_swept_up(bodies: Bodies, tmp_path: Path) -> None:

@@ -279,9 +279,8 @@ class QueueMachine(RuleBasedStateMachine):
                 self.run(self.redis.hset(self.queue.keys.batch(batch_id), "expires_at", 1))
 
     def sweep(self) -> None:
-        for report in self.run(self.upkeep.sweep(BATCHES)):
-            if report.is_fanned_out:
-                self.closed.add(report.batch_id)
+        """It may close a batch whose producer is silent: the next chunk opens it again."""
+        self.run(self.upkeep.sweep(BATCHES))
         self.absorb()
 
     def look(self) -> list[Snapshot]:

@@ -1,10 +1,15 @@
 import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
 
 from jobs.keys import Keys
-from jobs.queue import BatchSpec, BatchState, CommitReply, Outcome
+from jobs.producers.fanout import FanoutReport, FanoutSettings, fan_out
+from jobs.producers.windows import Item
+from jobs.queue import BatchSpec, BatchState, CommitReply, Outcome, OutcomeCounts
 from jobs.queue_settings import QueueSettings
 from jobs.redis_queue import RedisQueue
 from jobs.upkeep import Upkeep
@@ -28,6 +33,17 @@ from tests.jobs.queue_lines import (
 def impatient(redis: Redis, keys: Keys) -> Upkeep:
     """Takes a producer for dead after a millisecond."""
     return Upkeep(redis, keys, QueueSettings(producer_timeout_ms=1))
+
+
+class Lines:
+    """A producer of `count` lines, two at a time."""
+
+    def __init__(self, count: int, make: Callable[[int], Item] = job) -> None:
+        self.items = [make(idx) for idx in range(count)]
+
+    def chunks(self) -> Iterator[list[Item]]:
+        for first in range(0, len(self.items), 2):
+            yield self.items[first : first + 2]
 
 
 async def sweep_until_idle(upkeep: Upkeep, batch_id: str) -> BatchState | None:
@@ -91,8 +107,104 @@ async def test_a_producer_that_died_does_not_keep_a_cancelled_batch_open(
     await asyncio.sleep(0.003)
     assert await sweep_until_idle(impatient, "b") is BatchState.FINALIZING
     status = await queue.status("b")
-    assert (status.total, status.num_cancelled) == (2, 2)
-    assert (await queue.enqueue("b", 2, [job(2)], is_final=True)).state == "finalizing"
+    assert (status.total, status.num_cancelled, status.is_cut_short) == (2, 2, True)
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "expired"])
+@pytest.mark.parametrize("has_leases", [True, False])
+async def test_a_producer_that_comes_back_ends_the_lines_it_had_left(
+    redis: Redis,
+    queue: RedisQueue,
+    upkeep: Upkeep,
+    impatient: Upkeep,
+    ending: str,
+    has_leases: bool,
+) -> None:
+    await queue.create_batch(BatchSpec(batch_id="b"))
+    await queue.enqueue("b", 0, [job(k) for k in range(4)], is_final=False)
+    held = await take(queue, max_jobs=2 if has_leases else 1)
+    if not has_leases:
+        await queue.commit("worker-a", commits(held))
+    if ending == "cancelled":
+        await queue.cancel("b")
+    else:
+        await redis.hset(queue.keys.batch("b"), "expires_at", 1)
+    await asyncio.sleep(0.003)
+    await sweep_until_idle(impatient, "b")
+    assert (await queue.status("b")).is_cut_short
+    report = await fan_out(queue, "b", Lines(10))
+    assert report == FanoutReport(10)
+    if has_leases:
+        replies = await queue.commit("worker-a", commits(held, Outcome(ending)))
+        assert replies == [CommitReply.OK, CommitReply.LAST]
+    status = await queue.status("b")
+    assert (status.state, status.total) == (BatchState.FINALIZING, 10)
+    assert not status.is_cut_short
+    rows = await outbox(queue, "b")
+    assert sorted(entry.idx for entry in rows) == list(range(10))
+    assert {entry.outcome.value for entry in rows[1:]} == {ending}
+    await check_invariants(redis, queue, "b")
+    await empty_outbox(queue, "b")
+    assert (await queue.finish("b")).value == ending
+    assert await upkeep.active_batches() == []
+
+
+async def test_a_batch_that_is_final_takes_no_lines_any_more(
+    queue: RedisQueue, impatient: Upkeep
+) -> None:
+    await queue.create_batch(BatchSpec(batch_id="b", sink="redis"))
+    await queue.enqueue("b", 0, [job(0)], is_final=False)
+    await queue.cancel("b")
+    await asyncio.sleep(0.003)
+    await sweep_until_idle(impatient, "b")
+    assert await queue.finish("b") is BatchState.CANCELLED
+    assert await fan_out(queue, "b", Lines(3)) == FanoutReport(1, "cancelled")
+    assert (await queue.status("b")).is_cut_short
+
+
+@pytest.mark.parametrize("bound", ["max_depth", "max_outbox"])
+async def test_a_producer_that_waits_for_room_is_not_taken_for_dead(
+    redis: Redis, keys: Keys, bound: str
+) -> None:
+    settings = QueueSettings(producer_timeout_ms=200, **{bound: 4})
+    queue, upkeep = RedisQueue(redis, keys, settings), Upkeep(redis, keys, settings)
+    lines = Lines(8) if bound == "max_depth" else Lines(8, row)
+    await queue.create_batch(BatchSpec(batch_id="b"))
+    producing = asyncio.create_task(
+        fan_out(queue, "b", lines, settings=FanoutSettings(longest_wait_s=0.05))
+    )
+    await asyncio.sleep(0.4)
+    await redis.hset(keys.batch("b"), "expires_at", 1)
+    await upkeep.sweep(["b"])
+    assert not (await queue.status("b")).is_cut_short
+    for _ in range(20):
+        await upkeep.sweep(["b"])
+        await empty_outbox(queue, "b")
+        await asyncio.sleep(0.01)
+    assert await asyncio.wait_for(producing, 10) == FanoutReport(8)
+
+
+async def test_a_producer_that_reads_for_long_is_not_taken_for_dead(
+    redis: Redis, keys: Keys
+) -> None:
+    class Slow(Lines):
+        def chunks(self) -> Iterator[list[Item]]:
+            for chunk in super().chunks():
+                time.sleep(0.05)
+                yield chunk
+
+    settings = QueueSettings(producer_timeout_ms=150)
+    queue, upkeep = RedisQueue(redis, keys, settings), Upkeep(redis, keys, settings)
+    await add_batch(queue, "b", [job(k) for k in range(12)], is_final=False)
+    await queue.cancel("b")
+    patience = FanoutSettings(longest_silence_s=0.02)
+    producing = asyncio.create_task(fan_out(queue, "b", Slow(14), settings=patience))
+    while not producing.done():
+        await upkeep.sweep(["b"])
+        status = await queue.status("b")
+        assert not status.is_cut_short, "twelve lines take longer to find again than the time-out"
+        await asyncio.sleep(0.005)
+    assert await producing == FanoutReport(14)
 
 
 async def test_a_running_batch_waits_for_its_producer(queue: RedisQueue, impatient: Upkeep) -> None:
@@ -210,3 +322,19 @@ async def test_sweeping_an_unknown_batch_finds_nothing(upkeep: Upkeep) -> None:
     (report,) = await upkeep.sweep(["nobody"])
     assert (report.state, report.is_quiet) == (None, False)
     assert await upkeep.sweep([]) == []
+
+
+async def test_only_a_batch_that_waits_for_its_sink_gets_the_counts_of_its_files(
+    redis: Redis, queue: RedisQueue, upkeep: Upkeep
+) -> None:
+    await add_batch(queue, "b", [job(0), job(1), row(2)])
+    counts = OutcomeCounts(num_ok=1, num_err=2, num_cancelled=0, num_expired=0)
+    assert not await upkeep.recount("b", counts), "it runs"
+    assert not await upkeep.recount("unknown", counts)
+    await queue.commit("worker-a", commits(await take(queue)))
+    assert not await upkeep.recount("b", replace(counts, num_ok=2)), "of other lines"
+    status = await queue.status("b")
+    assert (status.num_ok, status.num_err) == (2, 1)
+    assert await upkeep.recount("b", counts)
+    status = await queue.status("b")
+    assert (status.num_ok, status.num_err, status.num_finished) == (1, 2, 3)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from jobs.bodies import INLINE_BYTES
 from jobs.embedded_server import EmbeddedServer, find_server_binary
 from jobs.registry import Registry
 from tests.worker.doubles import fake_machine
@@ -49,7 +50,7 @@ def worker(url: str, *names: str) -> Iterator[None]:
         metrics, shutdown = WorkerMetrics("demo"), Shutdown()
         shutdowns.append((asyncio.get_running_loop(), shutdown))
         async with open_connection(QueueOptions(redis=url)) as connection:
-            sinks = PathSinks(connection.queue, metrics)
+            sinks = PathSinks(connection, metrics)
             maintaining = asyncio.create_task(
                 build_maintenance(connection, metrics, drain=sinks.drain).run()
             )
@@ -222,6 +223,19 @@ def test_run_on_a_shared_server(
     assert cli.main(["run", str(file), "-o", str(tmp_path / "out")]) == 0
     assert len(read(tmp_path / "out" / "output.jsonl")) == 10
     assert cli.main(["run", str(file), "-o", str(tmp_path / "out")]) == 0
+
+
+def test_a_run_that_is_complete_leaves_no_large_request_behind(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fake_model(monkeypatch)
+    bodies = tmp_path / "bodies"
+    file = write(tmp_path / "in.jsonl", line("large", user="x" * INLINE_BYTES), line("small"))
+    out = tmp_path / "out"
+    assert cli.main(["run", str(file), "-o", str(out), "--blobs", str(bodies)]) == 0
+    assert len(read(out / "output.jsonl")) == 2
+    assert any(bodies.iterdir()), "it was there"
+    assert [path for path in bodies.rglob("body-*") if path.is_file()] == []
 
 
 def test_run_can_leave_its_rows_in_redis(

@@ -158,9 +158,15 @@ class QueueRows:
         """`status` is from before the last look into the outbox, which found nothing."""
         if status.sink == _REDIS_SINK:
             self._has_ended = status.total is not None and status.num_finished >= status.total
-        elif status.num_outbox == 0 and _is_ending(status.state):
+        elif status.num_outbox == 0 and self._is_ending(status):
             await self._queue.finish(self._batch_id)
             self._has_ended = True
+
+    def _is_ending(self, status: BatchStatus) -> bool:
+        """A batch that was cut short while we produce for it gets the other lines yet."""
+        if status.state is BatchState.FINALIZING:
+            return self._producer is None or not status.is_cut_short
+        return status.state.is_final
 
 
 async def give_up(connection: Connection, batch_id: str) -> None:
@@ -188,7 +194,3 @@ def _upkeep(connection: Connection) -> Upkeep:
     return Upkeep(
         connection.redis, connection.keys, connection.settings, retrying=connection.retrying
     )
-
-
-def _is_ending(state: BatchState) -> bool:
-    return state.is_final or state is BatchState.FINALIZING
