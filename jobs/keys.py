@@ -41,6 +41,11 @@ class Keys:
     def prefix(self) -> str:
         return f"{self.namespace}:{{q}}:"
 
+    @property
+    def server_run(self) -> str:
+        """STRING: the run id of the server whose append-only file is known to be whole."""
+        return f"{self.prefix}server-run"
+
     # One batch. Batch ids and tenants hold no colon, so a model name may hold anything.
 
     def batch(self, batch_id: str) -> str:

@@ -96,6 +96,7 @@ class Maintenance:
             ("the lock", lock.hold, lock.ttl_s / _RENEWALS_PER_LOCK),
             ("gauges", self.refresh_gauges, settings.sweep_every_s),
             ("sweep", lambda: when_holding(self.sweep), settings.sweep_every_s),
+            ("the log", lambda: when_holding(self.care_for_log), settings.sweep_every_s),
             ("outboxes", lambda: when_holding(self.empty_outboxes), settings.drain_every_s),
         )
         try:
@@ -114,6 +115,11 @@ class Maintenance:
             await self._sweep_on(report)
         await self.settle_quiet(reports)
         await self._upkeep.forget_expired_batches()
+
+    async def care_for_log(self) -> None:
+        """Once after each restart of the server."""
+        if await self._upkeep.rewrite_log_after_restart():
+            _log.info("the server was restarted: it writes its append-only file anew")
 
     async def settle_quiet(self, reports: Sequence[SweepReport]) -> None:
         """End batches that were quiet, but unfinished, in several sweeps running without a repair:

@@ -3,7 +3,10 @@
 Owns: sweeping, settling, repairing, forgetting. Must not know: when that happens, files.
 """
 
+import logging
 from collections.abc import Sequence
+
+from redis.exceptions import ResponseError
 
 from jobs.queue import OutcomeCounts, SweepReport
 from jobs.queue_client import QueueClient
@@ -11,6 +14,8 @@ from jobs.scripts import Argument
 from jobs.wire import decode_sweep
 
 __all__ = ["Upkeep"]
+
+_log = logging.getLogger(__name__)
 
 _ROWS_PER_CALL = 500
 _BATCHES_PER_ROUND_TRIP = 100
@@ -86,6 +91,27 @@ class Upkeep(QueueClient):
                     await self._calls.script("delete", batch_id)
                     forgotten += 1
         return forgotten
+
+    async def rewrite_log_after_restart(self) -> bool:
+        """Have a server that was restarted write its append-only file anew; whether it was asked.
+
+        A transaction that a power cut has torn is cut off differently by versions of the server, at
+        the next start but one; a file that was rewritten holds none. A server that does not allow
+        it, as hosted ones, is left alone.
+        """
+        try:
+            server = await self._calls.command(lambda redis: redis.info())
+            run_id = str(server["run_id"])
+            before = await self._calls.command(
+                lambda redis: redis.set(self._keys.server_run, run_id, get=True)
+            )
+            if before is None or before.decode() == run_id or not server.get("aof_enabled"):
+                return False
+            await self._calls.pipeline([("BGREWRITEAOF",)])
+        except ResponseError as error:
+            _log.debug("the server's append-only file is not rewritten: %s", error)
+            return False
+        return True
 
     async def _members(self, key: str) -> list[str]:
         members = await self._calls.command(lambda redis: redis.smembers(key))

@@ -338,3 +338,20 @@ async def test_only_a_batch_that_waits_for_its_sink_gets_the_counts_of_its_files
     assert await upkeep.recount("b", counts)
     status = await queue.status("b")
     assert (status.num_ok, status.num_err, status.num_finished) == (1, 2, 3)
+
+
+async def test_a_server_that_was_restarted_rewrites_its_log_once(
+    redis: Redis, queue: RedisQueue, upkeep: Upkeep
+) -> None:
+    assert not await upkeep.rewrite_log_after_restart(), "it runs since we know it"
+    if is_fake(redis):
+        return  # it has no log, and says so
+    await redis.set(queue.keys.server_run, "another")
+    assert await upkeep.rewrite_log_after_restart()
+    assert not await upkeep.rewrite_log_after_restart()
+    await redis.config_set("appendonly", "no")
+    try:
+        await redis.set(queue.keys.server_run, "another")
+        assert not await upkeep.rewrite_log_after_restart(), "it keeps none"
+    finally:
+        await redis.config_set("appendonly", "yes")
