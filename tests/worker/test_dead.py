@@ -4,14 +4,11 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.dead_letters import DeadLetter, DeadLetters, LetterFilter
-from jobs.embedded_server import EmbeddedServer, find_server_binary
 from jobs.keys import Keys
 from jobs.queue import Failure
 from jobs.queue_settings import QueueSettings
@@ -24,16 +21,6 @@ from worker import cli
 pytestmark = pytest.mark.redis
 
 COUNT = 3
-
-
-@pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    binary = find_server_binary()
-    if binary is None:
-        pytest.skip("no server binary")
-    with EmbeddedServer.start(tmp_path / "server", binary=binary) as server:
-        monkeypatch.setenv("HEADRACE_REDIS", server.url)
-        yield server.url
 
 
 @pytest.fixture

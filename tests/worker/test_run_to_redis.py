@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 from redis import Redis
 
 from engine.step import StepPlan, StepResult
-from jobs.embedded_server import EmbeddedServer, find_server_binary
 from jobs.keys import Keys
 from jobs.queue import BatchState
 from jobs.queue_settings import QueueSettings
@@ -24,16 +22,6 @@ from worker.connection import queue_settings
 pytestmark = pytest.mark.redis
 
 KEYS = Keys("headrace")
-
-
-@pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    binary = find_server_binary()
-    if binary is None:
-        pytest.skip("no server binary")
-    with EmbeddedServer.start(tmp_path / "server", binary=binary) as server:
-        monkeypatch.setenv("HEADRACE_REDIS", server.url)
-        yield server.url
 
 
 @pytest.fixture
@@ -63,15 +51,20 @@ def fetch(batch_id: str, out: Path) -> list[str]:
     return [row["custom_id"] for row in read(out)]
 
 
+def check_run_of_ten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run ends well, and its ten rows are there to be fetched."""
+    file = write(folder / "in.jsonl", *(line(f"r{n}") for n in range(10)))
+    assert cli.main(["run", str(file), "-o", "redis"]) == 0
+    batch_id = capsys.readouterr().out.splitlines()[0]
+    assert fetch(batch_id, folder / "out.jsonl") == [f"r{n}" for n in range(10)]
+
+
 @pytest.mark.timeout(60)
 def test_a_server_that_is_emptied_is_told_everything_again(
     tmp_path: Path, url: str, stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage.make = lambda: MeddlingExecutor(url, step=3)
-    file = write(tmp_path / "in.jsonl", *(line(f"r{n}") for n in range(10)))
-    assert cli.main(["run", str(file), "-o", "redis"]) == 0
-    batch_id = capsys.readouterr().out.splitlines()[0]
-    assert fetch(batch_id, tmp_path / "out.jsonl") == [f"r{n}" for n in range(10)]
+    check_run_of_ten(tmp_path, capsys)
 
 
 class ForgettingExecutor(MeddlingExecutor):
@@ -89,10 +82,7 @@ def test_a_server_that_forgets_the_end_of_the_fan_out_is_sent_it_again(
     tmp_path: Path, url: str, stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage.make = lambda: ForgettingExecutor(url, step=1)
-    file = write(tmp_path / "in.jsonl", *(line(f"r{n}") for n in range(10)))
-    assert cli.main(["run", str(file), "-o", "redis"]) == 0
-    batch_id = capsys.readouterr().out.splitlines()[0]
-    assert fetch(batch_id, tmp_path / "out.jsonl") == [f"r{n}" for n in range(10)]
+    check_run_of_ten(tmp_path, capsys)
 
 
 @pytest.mark.timeout(60)
