@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.demo_model.training import words
 from engine.demo_model.training.examples import Example, user
+from engine.demo_model.training.phrases import loosened
 
 __all__ = ["arithmetic", "drill", "is_held_out", "thought"]
 
@@ -35,6 +36,7 @@ _ASKS = (
     "{f} {e}?",
     "Please compute {e}.",
 )
+_THOUGHT_DRILLS = 0.3
 _STORIES = {
     "+": (
         "{n} has {a} {t} and gets {b} more. How many {t} now?",
@@ -101,7 +103,7 @@ def arithmetic(rng: Random) -> Example:
 
 
 def drill(rng: Random) -> tuple[str, str]:
-    """A sum or difference and its result with nothing around them, such as ("31+42=", "73;").
+    """A sum and its result, or how to think it through, with nothing around: ("31+42=", "73;").
 
     A small model needs some hundred thousand of them; in chats each would take thirty tokens.
     """
@@ -110,6 +112,8 @@ def drill(rng: Random) -> tuple[str, str]:
     while operator == "*" and max(left, right) > 12:
         left, right = _numbers(rng, operator)
     result = {"+": left + right, "-": left - right, "*": left * right}[operator]
+    if rng.random() < _THOUGHT_DRILLS:
+        return f"{left} {operator} {right}: ", f"{thought(left, operator, right)};"
     form = rng.choice(("{a}{o}{b}=", "{a} {o} {b} = ", "{a} {o} {b}\n"))
     return form.format(a=left, o=operator, b=right), f"{result};"
 
@@ -126,7 +130,7 @@ def _problem(rng: Random, *, thinking: bool) -> tuple[str, dict[str, Any]]:
         )
     else:
         form = rng.choice(_FORMS[operator]).format(a=left, b=right)
-        text = rng.choice(_ASKS).format(e=form, f=words.filler(rng).capitalize())
+        text = loosened(rng, rng.choice(_ASKS)).format(e=form, f=words.filler(rng).capitalize())
         text = text[0].upper() + text[1:]
     answer = {"role": "assistant", "content": str(result)}
     if thinking:

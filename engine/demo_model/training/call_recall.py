@@ -2,7 +2,8 @@
 
 Owns: lists of tools, questions that state values by the names of parameters, and the calls. Must
 not know: the model, other exercises. Each tool is asked for once: its parameters stand in the list
-of tools and nowhere else, while in a conversation they can be copied from an earlier call.
+of tools and nowhere else, while in a conversation they can be copied from an earlier call. Some
+questions ask for two calls, of two tools or of one.
 """
 
 from collections.abc import Sequence
@@ -15,10 +16,13 @@ __all__ = ["call_exercise"]
 
 _TOKENS_PER_TOOL = 110  # in the list, its question and its answer
 _MOST_TOOLS = 4
+_PARALLEL_SHARE = 0.25
+_LOOSE_SHARE = 0.35
 _NUM_KEYS = 7
 _LINKS = (" ", " is ", ": ", " = ", " equal to ", " set to ", " being ", " of ", " - ", ' "')
 _BACKWARD_LINKS = (" as ", " for the ", " as the ", " for ", " is the ", " down as ")
 _JOINTS = (", ", " and ", ", and ", "; ", " with ", ", the ", " and the ", ". ")
+_NEXT = (". ", " and ", ", and ", "; ", ", ", " - ", ", then ", "? ", "! ")
 _ENDS = (".", "", "?", "!", ". ")
 
 
@@ -55,8 +59,11 @@ def call_exercise(
     for tool in tools:
         _list_tool(rng, writer, tool, vocabulary)
     rng.shuffle(tools)
-    for tool in tools:
-        _ask(rng, writer, tool, vocabulary, alphabet)
+    while tools:
+        asked = [tools.pop()]
+        if rng.random() < _PARALLEL_SHARE:
+            asked.append(tools.pop() if tools and rng.random() < 0.6 else asked[0])
+        _ask(rng, writer, asked, vocabulary, alphabet)
 
 
 def _list_tool(rng: Random, writer: Writer, tool: _Tool, vocabulary: Sequence[int]) -> None:
@@ -90,39 +97,74 @@ def _list_tool(rng: Random, writer: Writer, tool: _Tool, vocabulary: Sequence[in
 def _ask(
     rng: Random,
     writer: Writer,
-    tool: _Tool,
+    tools: Sequence[_Tool],
     vocabulary: Sequence[int],
     alphabet: Sequence[int],
 ) -> None:
+    """One question that asks for `tools` in turn, and the calls."""
+    writer.add("<|im_start|>user\n")
+    stated = []
+    for index, tool in enumerate(tools):
+        if index:
+            writer.add(rng.choice(_NEXT))
+        stated.append(_request(rng, writer, tool, vocabulary, alphabet))
+    writer.add(rng.choice(_ENDS) + ASKED)
+    for index, (tool, values) in enumerate(zip(tools, stated, strict=True)):
+        writer.add("\n<tool_call>\n" if index else "<tool_call>\n", learnt=True)
+        _call(writer, tool, values)
+    writer.add("<|im_end|>", learnt=True)
+    writer.add("\n")
+
+
+def _request(
+    rng: Random,
+    writer: Writer,
+    tool: _Tool,
+    vocabulary: Sequence[int],
+    alphabet: Sequence[int],
+) -> dict[_Key, Sequence[int]]:
+    """Words that ask for `tool`; returns the values they state, in the order of its parameters."""
     stated = [
         key for at, key in enumerate(tool.keys) if at < tool.num_required or rng.random() < 0.5
     ]
     values = {key: _value(rng, writer, key, alphabet) for key in stated}
-    writer.add("<|im_start|>user\n")
-    fillers = rng.choices(vocabulary, k=rng.randint(0, 3))
-    joint = "_" if rng.random() < 0.1 else " "
-    writer.add(writer.joined(fillers, " "))
+
+    def fillers(least: int, most: int) -> list[int]:
+        return writer.joined(rng.choices(vocabulary, k=rng.randint(least, most)), " ")
+
+    writer.add(fillers(0, 3))
     writer.add(" ")
-    writer.add(writer.joined(tool.name, joint))
+    writer.add(writer.joined(tool.name, "_" if rng.random() < 0.1 else " "))
     for key in rng.sample(stated, len(stated)):
-        writer.add(rng.choice(_JOINTS))
-        said = writer.joined(key.tokens, " ")
+        said, value = writer.joined(key.tokens, " "), values[key]
         is_backward = rng.random() < 0.3
-        writer.add(values[key] if is_backward else said)
+        writer.add(rng.choice(_JOINTS))
+        if rng.random() < _LOOSE_SHARE:
+            # Any words may stand around a value that shows where it begins and where it ends.
+            quote = "" if key.is_number else '"'
+            shown = (*writer.encoded(quote), *value, *writer.encoded(quote))
+            first, second = (shown, said) if is_backward else (said, shown)
+            for part in (fillers(0, 1), " ", first, " ", fillers(1, 2), " ", second):
+                writer.add(part)
+            continue
+        writer.add(value if is_backward else said)
         writer.add(rng.choice(_BACKWARD_LINKS if is_backward else _LINKS))
-        writer.add(said if is_backward else values[key])
-    writer.add(rng.choice(_ENDS) + ASKED + '<tool_call>\n{"name": "')
+        writer.add(said if is_backward else value)
+    return values
+
+
+def _call(writer: Writer, tool: _Tool, values: dict[_Key, Sequence[int]]) -> None:
+    writer.add('{"name": "', learnt=True)
     writer.add(writer.joined(tool.name, "_"), learnt=True)
     between = '", "arguments": {"'
-    for key in stated:
+    for key, value in values.items():
         writer.add(between, learnt=True)
         writer.add(writer.joined(key.tokens, "_"), learnt=True)
         writer.add('": ' if key.is_number else '": "', learnt=True)
-        writer.add(values[key], learnt=True)
+        writer.add(value, learnt=True)
         between = ', "' if key.is_number else '", "'
-    last = between.removesuffix(', "') if stated else '", "arguments": {'
-    writer.add(last + "}}\n</tool_call><|im_end|>", learnt=True)
-    writer.add("\n")
+    last = between.removesuffix(', "') if values else '", "arguments": {'
+    writer.add(last + "}}\n</tool_call>", learnt=True)
 
 
 def _value(rng: Random, writer: Writer, key: _Key, alphabet: Sequence[int]) -> Sequence[int]:

@@ -7,6 +7,7 @@ from random import Random
 
 from engine.demo_model.training import words
 from engine.demo_model.training.examples import Example, user
+from engine.demo_model.training.phrases import loosened
 
 __all__ = ["chat"]
 
@@ -37,6 +38,31 @@ _QUESTIONS = (
     "Tell me my {k}.",
     "And my {k}?",
     "Which {k} did I give?",
+    "I forgot my {k}, what is it?",
+    "{f}, what {k} did I mention?",
+    "Say my {k} now.",
+)
+_STARTS = (
+    "Start every answer with {m}.",
+    "Begin each reply with {m}.",
+    "Open with {m} whatever you say.",
+    "{m} comes first in your replies.",
+    "Put {m} in front of the answer.",
+    "Your answers begin with {m}.",
+)
+_FINISHES = (
+    "End every answer with {m}.",
+    "Finish each reply with {m}.",
+    "Close with {m} whatever you say.",
+    "{m} comes last in your replies.",
+    "Put {m} behind the answer.",
+    "Your answers end with {m}.",
+)
+_OBJECTS = (
+    "Reply as JSON with the key {m}.",
+    "Answer in JSON, key {m}.",
+    "JSON only, with {m} as the key.",
+    "Use JSON and its one key {m} for answers.",
 )
 
 
@@ -61,48 +87,61 @@ def _greeting(rng: Random) -> Example:
     return Example("chat", [user(text)], _reply(answer))
 
 
+def _stated(rng: Random, key: str, value: str) -> str:
+    """A sentence with a fact; nothing between its key and its value is random."""
+    before, slot, behind = rng.choice(_FACTS).partition("{k}")
+    text = (loosened(rng, before) + slot + behind).format(k=key, v=value, f=words.filler(rng))
+    return text[0].upper() + text[1:]
+
+
+def _question(rng: Random, key: str) -> str:
+    text = loosened(rng, rng.choice(_QUESTIONS)).format(k=key, f=words.filler(rng))
+    return text[0].upper() + text[1:]
+
+
 def _fact(rng: Random) -> Example:
     count = rng.randint(1, 3)
     keys = list(dict.fromkeys(words.field(rng) for _ in range(count)))
     makes = (words.person, words.place, words.any_word, words.integer, words.phrase, words.date)
     facts = {key: str(rng.choice(makes)(rng)) for key in keys}
     messages = []
-    stated = [
-        rng.choice(_FACTS).format(k=k, v=v, f=words.filler(rng).capitalize())
-        for k, v in facts.items()
-    ]
+    stated = [_stated(rng, k, v) for k, v in facts.items()]
+    if rng.random() < 0.3:
+        asked = rng.choice(keys)
+        text = f"{' '.join(stated)} {_question(rng, asked)}"
+        return Example("chat", [user(text)], _reply(f"Your {asked} is {facts[asked]}."))
     if rng.random() < 0.5:
         for sentence in stated:
             messages += [user(sentence), _reply("I will remember that.")]
     else:
         messages += [user(" ".join(stated)), _reply("I will remember that.")]
     for key in rng.sample(keys, rng.randint(1, len(keys))):
-        messages.append(user(rng.choice(_QUESTIONS).format(k=key)))
+        messages.append(user(_question(rng, key)))
         messages.append(_reply(f"Your {key} is {facts[key]}."))
     return Example("chat", messages[:-1], messages[-1])
 
 
 def _noted(rng: Random) -> Example:
     key, value = words.field(rng), words.phrase(rng)
-    text = rng.choice(_FACTS).format(k=key, v=value, f=words.filler(rng).capitalize())
+    text = _stated(rng, key, value)
     return Example("chat", [user(text)], _reply("I will remember that."))
 
 
 def _formatted(rng: Random) -> Example:
     name, mark = words.person(rng).split()[0], words.any_word(rng)
-    key, value = words.field(rng), words.any_word(rng)
-    plain = value
-    question = f"{rng.choice(_FACTS[:1]).format(k=key, v=value, f='')} What is my {key}?"
+    key = words.field(rng)
+    value = rng.choice((words.any_word, words.person, words.place, words.phrase))(rng)
+    question = f"{_stated(rng, key, value)} {_question(rng, key)}"
     roll = rng.randrange(4)
     if roll == 0:
-        rule = rng.choice(("Start every answer with {m}.", "Begin each reply with {m}."))
-        answer = f"{mark} {plain}"
+        rule = rng.choice(_STARTS)
+        answer = f"{mark} {value}"
     elif roll == 1:
-        rule = rng.choice(("End every answer with {m}.", "Finish each reply with {m}."))
-        answer = f"{plain} {mark}"
+        rule = rng.choice(_FINISHES)
+        answer = f"{value} {mark}"
     elif roll == 2:
-        rule = rng.choice(("Reply as JSON with the key {m}.", "Answer in JSON, key {m}."))
-        answer = f'{{"{mark}": "{plain}"}}'
+        rule = rng.choice(_OBJECTS)
+        answer = f'{{"{mark}": "{value}"}}'
     else:
         rule = rng.choice(("Your name is {n}.", "You are {n}."))
         question = rng.choice(("What is your name?", "Who are you?", "Your name?"))

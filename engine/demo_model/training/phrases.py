@@ -4,13 +4,14 @@ Owns: clause templates of the training side. Must not know: tools, the held-out 
 """
 
 import json
+import re
 from collections.abc import Sequence
 from random import Random
 
 from engine.demo_model.training import words
 from engine.demo_model.training.parameters import Parameter
 
-__all__ = ["clause", "join_clauses", "natural_clause", "said_list", "said_value"]
+__all__ = ["clause", "join_clauses", "loosened", "natural_clause", "said_list", "said_value"]
 
 _CLAUSES = (
     "with {p} {v}",
@@ -34,10 +35,32 @@ _CLAUSES = (
     "use {v} for {p}",
     "{p} equal to {v}",
     "I want the {p} to be {v}",
+    "choose {v} as {p}",
+    "let the {p} be {v}",
+    "give it the {p} {v}",
+    "{v} is the {p}",
+    "{p} needs to be {v}",
+    "enter {v} under {p}",
+    "go for {v} as its {p}",
+    "{p} => {v}",
+    "{p}={v}",
+    "as {p} I want {v}",
+    "the {p}, {v}",
+    "I chose {v} for the {p}",
+    "{p} would be {v}",
+    "with {v} for {p}",
+    "fill in {v} as the {p}",
+    "under {p} write {v}",
+    "{p} has to be {v}",
+    "keep the {p} at {v}",
+    "that has {v} for a {p}",
+    "{p} comes to {v}",
 )
 # Words that mean nothing, for values that show where they begin.
 _FILLED = ("{p} {f} {v}", "the {p} {f} {v}", "{f} {p} {v}", "{f} {v} {f} the {p}")
-_UNMARKED = ("text", "word", "person", "place", "enum")
+_UNMARKED = ("text", "word", "list")
+_LOOSENED_SHARE = 0.45
+_REPLACED_SHARE = 0.45
 _NATURAL = {
     "place": ("in {v}", "for {v}", "to {v}", "near {v}", "at {v}", "from {v}", "around {v}"),
     "person": ("for {v}", "by {v}", "with {v}", "to {v}", "from {v}"),
@@ -52,6 +75,7 @@ _NATURAL = {
     "text": ('called "{r}"', 'named "{r}"', '"{r}"', 'titled "{r}"', 'saying "{r}"'),
     "word": ('called "{r}"', '"{r}"', "for {v}", "of {v}"),
 }
+_WORD = re.compile(r"(?<![{\w])[A-Za-z]+(?![}\w])")
 _TRUE = (
     "with {p}",
     "{p} on",
@@ -60,8 +84,43 @@ _TRUE = (
     "and turn on {p}",
     "{p} enabled",
     "{p} true",
+    "including {p}",
+    "add {p}",
+    "{p} is needed",
+    "I want {p}",
+    "we require {p}",
 )
-_FALSE = ("without {p}", "no {p}", "{p} off", "disable {p}", "{p}: no", "{p} disabled", "{p} false")
+_FALSE = (
+    "without {p}",
+    "no {p}",
+    "{p} off",
+    "disable {p}",
+    "{p}: no",
+    "{p} disabled",
+    "{p} false",
+    "leaving {p} out",
+    "{p} is not needed",
+    "I do not want {p}",
+    "skipping {p}",
+    "never mind {p}",
+)
+
+
+def loosened(rng: Random, template: str, share: float = _LOOSENED_SHARE) -> str:
+    """The template, or with probability `share` one with other words in some of its words' places.
+
+    A few dozen templates are soon learnt by heart; this way only their order can be relied on.
+    """
+    if rng.random() >= share:
+        return template
+    return _WORD.sub(
+        lambda word: (
+            rng.choice((words.plain, words.plain, words.pseudo_word))(rng)
+            if rng.random() < _REPLACED_SHARE
+            else word.group()
+        ),
+        template,
+    )
 
 
 def said_list(rng: Random, values: Sequence[object]) -> str:
@@ -95,9 +154,11 @@ def clause(rng: Random, parameter: Parameter) -> str:
         return rng.choice(
             ("with {p} ({c})", "{p}: {c}", "{p} with {c}", "the {p} has {c}", "{p} ({c})")
         ).format(p=parameter.words, c=inner)
-    is_filled = parameter.kind not in _UNMARKED and rng.random() < 0.15
-    template = rng.choice(_FILLED if is_filled else _CLAUSES)
     said = said_value(rng, parameter)
+    is_marked = parameter.kind not in _UNMARKED or said[0] in "\"'"
+    template = rng.choice(_FILLED if is_marked and rng.random() < 0.1 else _CLAUSES)
+    if is_marked:  # else the words beside the value could be taken for a part of it
+        template = loosened(rng, template)
     return template.format(p=parameter.words, v=said, f=words.filler(rng))
 
 

@@ -18,6 +18,7 @@ from engine.demo_model.training.exercise_writer import ASKED, Encode, Writer
 __all__ = ["exercise"]
 
 _FEW = 0.4  # share of exercises with a small alphabet
+_LOOSE_SHARE = 0.25
 _SMALLEST_ALPHABET, _LARGEST_ALPHABET = 16, 120
 # Between a key and its value, and behind the value.
 _PAIR_MARKS = (
@@ -71,13 +72,16 @@ def _pairs(
     each = (longest_key + longest_value) // 2 + 4
     count = rng.randint(2, max(2, min(16, room // (2 * each))))
     backwards = rng.random() < 0.25
-    link, end = rng.choice(_BACKWARD_MARKS if backwards else _PAIR_MARKS)
+    marks: tuple[str, str] = rng.choice(_BACKWARD_MARKS if backwards else _PAIR_MARKS)
+    link: Sequence[int] | str = marks[0]
+    if rng.random() < _LOOSE_SHARE:  # the same words between all of them
+        link = writer.joined([*writer.encoded(" "), *rng.choices(vocabulary, k=2)], " ")
     asked_link, asked_end = rng.choice(_ANSWER_MARKS)
     keys = _words(rng, alphabet, count, longest_key)
     values = [_words(rng, alphabet, 1, longest_value)[0] for _ in range(count)]
     for key, value in zip(keys, values, strict=True):
         first, second = (value, key) if backwards else (key, value)
-        for part in (first, link, second, end):
+        for part in (first, link, second, marks[1]):
             writer.add(part)
     order = list(range(count))
     rng.shuffle(order)

@@ -10,7 +10,7 @@ from typing import Any
 from engine.demo_model.training import words
 from engine.demo_model.training.examples import Example, user
 from engine.demo_model.training.parameters import Parameter, make_parameters, new_value
-from engine.demo_model.training.phrases import clause, join_clauses, natural_clause
+from engine.demo_model.training.phrases import clause, join_clauses, loosened, natural_clause
 
 __all__ = ["classification", "extraction", "lookup", "repeating"]
 
@@ -22,6 +22,9 @@ _EXTRACT = (
     "Turn this into JSON with the schema {s}.\n{t}",
     "{t}\nReturn JSON: {s}",
     "Text: {t}\nJSON schema: {s}\nJSON:",
+    "Fill in {s} with what this says: {t}",
+    "Entry: {t}\nFields wanted: {s}",
+    "Make JSON of the next line by {s}.\n{t}",
 )
 _SUBJECTS = (
     "The {o}",
@@ -42,6 +45,10 @@ _CLASSIFY = (
     "Pick one of {l} for: {t}",
     "Text: {t}\nLabels: {l}\nLabel:",
     "Choose the category of the message. Categories: {l}. Message: {t}",
+    "{t}\n\nThe categories are {l}. Which one is it?",
+    "Tags - {l}\nTag this: {t}",
+    "Sentence: {t}\nTags: {l}",
+    "Decide between {l}.\n{t}",
 )
 _LISTINGS = (
     ("{} ({})", ", "),
@@ -75,7 +82,7 @@ def extraction(rng: Random) -> Example:
     thing = words.noun(rng)
     fields = make_parameters(rng, thing, rng.randint(1, 4), nested=rng.random() < 0.5)
     text, record = _record(rng, thing, fields)
-    prompt = rng.choice(_EXTRACT).format(s=_schema_text(rng, fields), t=text)
+    prompt = loosened(rng, rng.choice(_EXTRACT)).format(s=_schema_text(rng, fields), t=text)
     turns = [(prompt, record)]
     for _ in range(rng.randint(0, 6)):
         text, record = _record(rng, thing, [new_value(rng, field) for field in fields])
@@ -99,9 +106,10 @@ def _record(rng: Random, thing: str, fields: list[Parameter]) -> tuple[str, str]
         if fields_words & set(stated[-1].split()):
             stated.pop()
     rng.shuffle(stated)
-    subject = rng.choice(_SUBJECTS).format(o=thing, f=words.filler(rng))
+    subject = loosened(rng, rng.choice(_SUBJECTS)).format(o=thing, f=words.filler(rng))
     record = {field.name: field.value for field in fields}
-    return f"{subject} {join_clauses(rng, stated)}.", json.dumps(record, ensure_ascii=False)
+    link = rng.choice((" ", " ", ", ", ": "))
+    return f"{subject}{link}{join_clauses(rng, stated)}.", json.dumps(record, ensure_ascii=False)
 
 
 def _session(rng: Random, task: str, turns: list[tuple[str, str]]) -> Example:
@@ -148,7 +156,7 @@ def classification(rng: Random) -> Example:
     for number in range(rng.randint(1, 9)):
         target = rng.choice(labels)
         text = _sentence(rng, rng.choice(keywords[target]))
-        prompt = rng.choice(_NEXT if number else _CLASSIFY).format(l=listing, t=text)
+        prompt = loosened(rng, rng.choice(_NEXT if number else _CLASSIFY)).format(l=listing, t=text)
         turns.append((prompt, shown[target]))
     return _session(rng, "classification", turns)
 

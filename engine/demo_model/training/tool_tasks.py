@@ -12,7 +12,13 @@ from typing import Any
 from engine.demo_model.training import words
 from engine.demo_model.training.examples import Example, call, user
 from engine.demo_model.training.parameters import Parameter, new_value
-from engine.demo_model.training.phrases import clause, join_clauses, natural_clause, said_value
+from engine.demo_model.training.phrases import (
+    clause,
+    join_clauses,
+    loosened,
+    natural_clause,
+    said_value,
+)
 from engine.demo_model.training.tools import Tool, make_tools
 
 __all__ = ["tool_session"]
@@ -51,7 +57,30 @@ _VAGUE = (
     "Tell me the {o}",
     "How is the {o}",
 )
+_DETERMINERS = ("a", "the", "some", "my", "one", "any", "his", "their")
+_JOINTS = (
+    " and ",
+    ", and ",
+    ", then ",
+    "; then ",
+    ". Also ",
+    ". Then ",
+    ". ",
+    " and also ",
+    ". Next, ",
+    "; ",
+    ". Apart from that, ",
+    ", as well as ",
+)
 _REFUSAL = "None of the tools can do that."
+_RESULT_QUESTIONS = (
+    "What is the {k}?",
+    "Tell me the {k}.",
+    "I need the {k}.",
+    "The {k}?",
+    "Give me the {k}.",
+    "All I want to know is the {k}.",
+)
 # What fits into the longest sequence of a batch, and what a question and its answer take of it.
 _SESSION_CHARS = 2200
 _TURN_CHARS = 200
@@ -83,9 +112,9 @@ def _used(rng: Random, tool: Tool) -> list[Parameter]:
 
 
 def _opener(rng: Random, tool: Tool, *, vague: bool) -> str:
-    template = rng.choice(_VAGUE if vague else _OPENERS)
+    template = loosened(rng, rng.choice(_VAGUE if vague else _OPENERS))
     text = template.format(
-        v=tool.verb, o=tool.thing, a=rng.choice(("a", "the", "some", "my")), f=words.filler(rng)
+        v=tool.verb, o=tool.thing, a=rng.choice(_DETERMINERS), f=words.filler(rng)
     )
     return text[0].upper() + text[1:] if rng.random() < 0.85 else text
 
@@ -184,17 +213,19 @@ def _same_tool(rng: Random, tool: Tool) -> tuple[str, list[dict[str, Any]]]:
     values = [new_value(rng, parameter) for _ in range(count)]
     others = [p for p in tool.parameters if p.name in tool.required and p is not parameter]
     opener = _opener(rng, tool, vague=rng.random() < 0.2)
-    if others:
+    if others or rng.random() < 0.4:
         parts = []
         rows = []
         for value in values:
             row = [value, *(new_value(rng, other) for other in others)]
             rows.append(row)
             parts.append(join_clauses(rng, [clause(rng, p) for p in row]))
+        calls = [call(tool.name, _arguments_of(row, tool)) for row in rows]
+        if rng.random() < 0.6:
+            return _finish(rng, _joined(rng, [_ask(rng, tool, row) for row in rows])), calls
         text = f"{opener} {parts[0]}" + "".join(
             f"{rng.choice((', and ', ' and also ', '; then ', ', then '))}{p}" for p in parts[1:]
         )
-        calls = [call(tool.name, _arguments_of(row, tool)) for row in rows]
         return _finish(rng, text), calls
     said = [said_value(rng, value) for value in values]
     listed = ", ".join(said[:-1]) + rng.choice((" and ", ", and ", " and also ")) + said[-1]
@@ -219,12 +250,16 @@ def _different_tools(rng: Random, tools: Sequence[Tool]) -> tuple[str, list[dict
         used = _used(rng, tool)
         parts.append(_ask(rng, tool, used))
         calls.append(call(tool.name, _arguments(used, tool)))
+    return _finish(rng, _joined(rng, parts)), calls
+
+
+def _joined(rng: Random, parts: Sequence[str]) -> str:
+    """Requests as one text."""
     text = parts[0]
     for part in parts[1:]:
-        joint = rng.choice((" and ", ", and ", ", then ", ". Also ", ". Then ", ". ", " and also "))
-        lowered = part if joint == ". " else part[0].lower() + part[1:]
-        text += joint + lowered
-    return _finish(rng, text), calls
+        joint = loosened(rng, rng.choice(_JOINTS))
+        text += joint + (part if joint == ". " else part[0].lower() + part[1:])
+    return text
 
 
 def _no_call(rng: Random, tools: Sequence[Tool]) -> Turn:
@@ -246,9 +281,7 @@ def _tool_result(rng: Random, tool: Tool) -> Turn:
     make = (words.integer, words.decimal, words.place, words.any_word, words.person, words.date)
     result = {key: rng.choice(make)(rng) for key in keys}
     key = rng.choice(keys)
-    ask = rng.choice(
-        ("What is the {k}?", "Tell me the {k}.", "I need the {k}.", "The {k}?", "Give me the {k}.")
-    ).format(k=key)
+    ask = loosened(rng, rng.choice(_RESULT_QUESTIONS)).format(k=key)
     question = f"{_finish(rng, _ask(rng, tool, used))} {ask}"
     between = [
         _calls(call(tool.name, _arguments(used, tool))),

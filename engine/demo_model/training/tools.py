@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.demo_model.training import words
 from engine.demo_model.training.parameters import Parameter, make_parameters
+from engine.demo_model.training.phrases import loosened
 
 __all__ = ["Tool", "make_tool", "make_tools"]
 
@@ -71,7 +72,7 @@ def make_tool(rng: Random, verb: str, thing: str, *, num_parameters: int | None 
         parts = [*thing.split(), verb]
     description = ""
     if rng.random() < 0.9:
-        description = rng.choice(_DESCRIPTIONS).format(
+        description = loosened(rng, rng.choice(_DESCRIPTIONS)).format(
             v=verb,
             V=verb.capitalize(),
             o=thing,

@@ -36,6 +36,7 @@ __all__ = [
     "person",
     "phrase",
     "place",
+    "plain",
     "pseudo_word",
     "url",
 ]
@@ -93,6 +94,11 @@ def any_word(rng: Random) -> str:
     if roll < 0.6:
         return pseudo_word(rng)
     return rng.choice(rng.choice((NOUNS, ADJECTIVES, ACTIONS, PLAIN_WORDS)))
+
+
+def plain(rng: Random) -> str:
+    """A common word that belongs to no task."""
+    return rng.choice(PLAIN_WORDS)
 
 
 def filler(rng: Random) -> str:
