@@ -31,19 +31,28 @@ class Endpoint:
     """One kind of request. `name` is OpenAI's title for it.
 
     `check_required` raises ApiError for a body that lacks what every request must have, `parse`
-    for everything else that is wrong with it.
+    for everything else that is wrong with it. `parameters` are the keys that a body may have.
     """
 
     name: str
+    parameters: frozenset[str]
     check_required: Callable[[Mapping[str, Any]], None]
     parse: Callable[[Any], AnyRequest]
 
 
 ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType(
     {
-        CHAT_URL: Endpoint("Chat Completions", check_required, parse_chat_request),
+        CHAT_URL: Endpoint(
+            "Chat Completions",
+            frozenset(ChatCompletionRequest.model_fields),
+            check_required,
+            parse_chat_request,
+        ),
         COMPLETIONS_URL: Endpoint(
-            "Completions", check_completion_required, parse_completion_request
+            "Completions",
+            frozenset(CompletionRequest.model_fields),
+            check_completion_required,
+            parse_completion_request,
         ),
     }
 )

@@ -72,6 +72,7 @@ async def open_control_plane(
             is_mixing_models=options.allow_mixed_models,
             served_models=tuple(options.served_model_name or ()),
             max_body_bytes=INLINE_BYTES if connection.bodies is None else LARGEST_BYTES,
+            ignores_unknown=options.on_unknown_parameter == "ignore",
         ),
     )
     maintenance = Maintenance(connection.queue, upkeep)

@@ -12,7 +12,7 @@ from typing import Annotated
 from worker.access_options import AccessOptions
 from worker.errors import SettingsError
 from worker.option_groups import setting
-from worker.options import QueueOptions, byte_size
+from worker.options import QueueOptions, UnknownParameterPolicy, byte_size
 
 __all__ = [
     "ControlCommand",
@@ -57,6 +57,7 @@ class ControlOptions:
     max_batch_requests: Annotated[
         int, setting("--max-batch-requests", "Requests in one input file, at most.", min=1)
     ] = 50_000
+    on_unknown_parameter: UnknownParameterPolicy = "refuse"
     allow_mixed_models: Annotated[
         bool,
         setting(

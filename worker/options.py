@@ -26,11 +26,20 @@ __all__ = [
     "QueueOptions",
     "ServiceOptions",
     "SharedQueueOptions",
+    "UnknownParameterPolicy",
     "byte_size",
     "engine_config",
 ]
 
 Dtype = Literal["auto", "float32", "float", "bfloat16", "float16", "half"]
+
+UnknownParameterPolicy = Annotated[
+    Literal["refuse", "ignore"],
+    setting(
+        "--on-unknown-parameter",
+        "refuse: a request with a parameter that no endpoint knows fails; ignore: it is left out.",
+    ),
+]
 
 _DTYPE_NAMES = {"float": "float32", "half": "float16"}
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -258,6 +267,7 @@ class BatchOptions:
             "row: a malformed line gets its own error row; fail: it fails the whole batch.",
         ),
     ] = "row"
+    on_unknown_parameter: UnknownParameterPolicy = "refuse"
     tenant: Annotated[
         str, setting("--tenant", "Whose batch it is: tenants share workers fairly.")
     ] = "default"

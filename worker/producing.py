@@ -19,6 +19,7 @@ def producer_settings(batch: BatchOptions, *, takes_large: bool = False) -> Prod
     lines = LineSettings(
         job_ttl_ms=None if deadline_s is None else max(1, round(deadline_s * 1000)),
         shares_answers=batch.dedupe,
+        ignores_unknown=batch.on_unknown_parameter == "ignore",
         max_body_bytes=LARGEST_BYTES if takes_large else INLINE_BYTES,
     )
     return ProducerSettings(lines=lines)

@@ -23,7 +23,7 @@ from jobs.sinks.target import Target, prepare_target
 from worker.bad_lines import refuse_bad_lines
 from worker.identity import engine_identity
 from worker.names import served_names
-from worker.options import engine_config
+from worker.options import BatchOptions, engine_config
 from worker.producing import producer_settings
 from worker.run_input import BatchFile, RunInput, RunProducer
 from worker.settings import RunSettings
@@ -128,7 +128,7 @@ def open_plan(settings: RunSettings, target: Target) -> Iterator[RunPlan]:
         start = folder.begin(
             input_path=source.name if source.path is None else source.path.absolute(),
             input_sha256=source.sha256,
-            engine_identity=_identity(identity, names, shares_answers=settings.batch.dedupe),
+            engine_identity=_identity(identity, names, settings.batch),
         )
         _say_what_changed(start)
         is_replaced = earlier is not None and earlier.batch_id != start.state.batch_id
@@ -155,9 +155,15 @@ def _open_input(settings: RunSettings, names: tuple[str, ...]) -> RunInput:
     return TableInput(settings.table, model=names[0])
 
 
-def _identity(engine: str, names: Sequence[str], *, shares_answers: bool) -> str:
-    """What a batch must have in common with its continuation, the order of its lines included."""
-    parts = (engine, f"served={','.join(sorted(names))}", *(["dedupe"] if shares_answers else []))
+def _identity(engine: str, names: Sequence[str], batch: BatchOptions) -> str:
+    """What a batch must have in common with its continuation: the order of its lines, and which of
+    them are refused.
+    """
+    parts = [engine, f"served={','.join(sorted(names))}"]
+    if batch.dedupe:
+        parts.append("dedupe")
+    if batch.on_unknown_parameter == "ignore":
+        parts.append("ignores-unknown")
     return " ".join(parts)
 
 

@@ -58,6 +58,7 @@ def serve_endpoint(command: ServeCommand) -> int:
         max_batch_file_bytes=max_file_bytes(command.http.max_batch_file_size),
         batch_limits=batch_limits(command.access),
         served_models=tuple(command.control.served_model_name or ()),
+        ignores_unknown=command.control.on_unknown_parameter == "ignore",
     )
     for handler in logging.getLogger().handlers:
         handler.addFilter(RequestIdFilter())

@@ -27,6 +27,7 @@ from jobs.online.jobs import NewRequest, Refusal, TenantLimits
 from jobs.online.messages import Accepted, Step
 from jobs.producers.prompt_text import estimate_cost_tokens, rendered_text
 from jobs.request_ids import request_id
+from jobs.unknown_parameters import without_unknown
 from schemas.batch import UNANSWERED
 from schemas.errors import ApiError, model_not_found
 from schemas.json_text import canonical_json
@@ -52,6 +53,8 @@ async def answer_online(request: Request, url: str, services: Services, tenant: 
     own = tenant.limits.max_request_bytes
     largest = services.settings.max_body_bytes
     body = await read_json(request, max_bytes=min(own, largest) if own else largest)
+    if services.settings.ignores_unknown:
+        body = without_unknown(url, body)
     parsed = ENDPOINTS[url].parse(body)
     check_request(parsed)
     assert services.online is not None, "this app was built without online calls"

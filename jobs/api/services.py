@@ -41,7 +41,7 @@ class BatchLimits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
     """Limits in bytes and seconds. `windows`: completion windows on offer, in seconds by name.
-    `served_models` count as known besides those of workers.
+    `served_models` count as known besides those of workers. `ignores_unknown`: see `LineSettings`.
     """
 
     max_file_bytes: int = 512 << 20
@@ -51,6 +51,7 @@ class ApiSettings:
     windows: Mapping[str, int] = field(default_factory=lambda: {"24h": 86_400})
     batch_limits: BatchLimits = BatchLimits()
     served_models: Sequence[str] = ()
+    ignores_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

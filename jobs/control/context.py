@@ -31,6 +31,7 @@ class ControlSettings:
     served_models: names that count as known besides those of workers.
     output_lifetime_s: how long output and error files stay unless the batch says it.
     max_body_bytes: of one request, above which it fails alone.
+    ignores_unknown: see `LineSettings`.
     max_checks, max_feeds: files that are checked at a time, and that are put into the queue (most
     of these wait for room in it, each with a window of its lines in memory).
     flush_rows, flush_s: results are stored when so many wait, or for so long.
@@ -41,6 +42,7 @@ class ControlSettings:
     served_models: Sequence[str] = ()
     output_lifetime_s: int = 30 * 86_400
     max_body_bytes: int = INLINE_BYTES
+    ignores_unknown: bool = False
     max_checks: int = 2
     max_feeds: int = 16
     flush_rows: int = 500

@@ -91,7 +91,10 @@ async def _feed_from(control: Control, record: BatchRecord, source: InputFile) -
 
 def input_producer(control: Control, source: InputFile) -> JsonlProducer:
     """The lines of a batch's input, always in the same order."""
-    lines = LineSettings(max_body_bytes=control.settings.max_body_bytes)
+    lines = LineSettings(
+        max_body_bytes=control.settings.max_body_bytes,
+        ignores_unknown=control.settings.ignores_unknown,
+    )
     return JsonlProducer(source, settings=replace(_CHUNKS, lines=lines))
 
 

@@ -14,6 +14,7 @@ from jobs.producers.custom_ids import CustomIdTable
 from jobs.producers.lines import Line
 from jobs.producers.prompt_text import estimate_cost_tokens, rendered_text
 from jobs.queue import FinishedRow, NewJob, Outcome
+from jobs.unknown_parameters import without_unknown
 from schemas.batch import BatchLine, parse_batch_line
 from schemas.errors import ApiError, BadLine, model_not_found
 from schemas.requests import ENDPOINTS, AnyRequest, check_request
@@ -30,6 +31,7 @@ class LineSettings:
     """Bounds of a line and of the request in it, in bytes; `default_output_tokens` is the guess
     for the cost of a job that names no limit. `job_ttl_ms`: see NewJob. `shares_answers`: requests
     whose answer is determined by what they say are computed once (see `answer_hash`).
+    `ignores_unknown`: parameters that the endpoint does not know are left out instead of refused.
     """
 
     max_line_bytes: int = 16 << 20
@@ -37,6 +39,7 @@ class LineSettings:
     default_output_tokens: int = 512
     job_ttl_ms: int | None = None
     shares_answers: bool = False
+    ignores_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,9 @@ class LineClassifier:
 
     def read_request(self, parsed: BatchLine) -> ReadLine | RefusedLine:
         """Check the request of a line that is one. Never raises."""
+        if self._settings.ignores_unknown:
+            known = without_unknown(parsed.url, parsed.body)
+            parsed = parsed.model_copy(update={"body": known})
         prompt = rendered_text(parsed.body)
         body = _dump(parsed.body).encode()
         try:

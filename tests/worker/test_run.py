@@ -281,6 +281,18 @@ def test_the_strict_policy_lets_bad_values_fail_alone(tmp_path: Path) -> None:
     assert cli.main(arguments) == 3
 
 
+def test_unknown_parameters_are_refused_until_they_are_ignored(
+    tmp_path: Path, stage: Stage
+) -> None:
+    file = write(tmp_path / "in.jsonl", line("a"), line("b", temprature=0.5))
+    arguments = ["run", str(file), "-o", str(tmp_path / "out")]
+    assert cli.main(arguments) == 3
+    assert list(contents(tmp_path / "out" / "output.jsonl")) == ["a"]
+    assert cli.main([*arguments, "--on-unknown-parameter", "ignore"]) == 0
+    assert list(contents(tmp_path / "out" / "output.jsonl")) == ["a", "b"]
+    assert stage.num_computed == 2, "what was computed before is kept"
+
+
 def test_served_names_are_what_rows_may_ask_for(tmp_path: Path) -> None:
     file = write(tmp_path / "in.jsonl", line("a"), line("b", model="other"))
     arguments = ["run", str(file), "-o", str(tmp_path / "out"), "--served-model-name", "other"]

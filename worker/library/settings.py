@@ -56,6 +56,7 @@ class BatchSettings(TypedDict, total=False):
     expires_in: float | None
     job_deadline_seconds: float | None
     dedupe: bool
+    on_unknown_parameter: Literal["refuse", "ignore"]
 
 
 def engine_options(

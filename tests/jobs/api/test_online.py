@@ -91,6 +91,23 @@ async def test_a_model_that_the_server_was_told_of_is_known(
     assert error_of(reply)["code"] == "no_worker"
 
 
+async def test_unknown_parameters_are_refused_or_left_out(
+    client: httpx2.AsyncClient, endpoint: Endpoint
+) -> None:
+    await endpoint.serve("demo")
+    body = BODY | {"zzz": 1, "temperature": 0}
+    reply = await client.post(CHAT, json=body)
+    assert (reply.status_code, error_of(reply)["code"]) == (400, "unknown_parameter")
+    app = client._transport.app  # type: ignore[attr-defined]
+    settings = replace(app.state.services.settings, ignores_unknown=True)
+    app.state.services = replace(app.state.services, settings=settings)
+    asking = asyncio.create_task(client.post(CHAT, json=body))
+    lease = await one_job(endpoint)
+    assert json.loads(lease.body) == BODY | {"temperature": 0}
+    await endpoint.queue.commit("worker-a", [Commit(lease=lease, outcome=Outcome.EXPIRED)])
+    assert (await asking).status_code == 503
+
+
 async def test_a_request_that_no_worker_takes_ends_with_503(
     client: httpx2.AsyncClient, endpoint: Endpoint
 ) -> None:

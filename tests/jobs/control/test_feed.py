@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,20 @@ async def test_a_model_that_will_be_served(tmp_path: Path) -> None:
     batch_id = await endpoint.order(await endpoint.upload(lines(1)))
     await feed(endpoint.control, batch_id)
     assert (await endpoint.batch(batch_id)).status == "in_progress"
+    await endpoint.client.aclose()
+    await client.aclose()
+
+
+async def test_unknown_parameters_may_be_left_out(tmp_path: Path) -> None:
+    client = fake_client()
+    endpoint = make_endpoint(
+        client, tmp_path, control_settings=ControlSettings(ignores_unknown=True)
+    )
+    await endpoint.serve("demo")
+    one = line("a").replace(b'"messages"', b'"zzz": 1, "messages"')
+    await feed(endpoint.control, await endpoint.order(await endpoint.upload(one)))
+    (lease,) = await endpoint.take()
+    assert set(json.loads(lease.body)) == set(json.loads(line("a"))["body"])
     await endpoint.client.aclose()
     await client.aclose()
 

@@ -195,3 +195,29 @@ def test_a_text_completion_becomes_a_job() -> None:
 
     refused = refuse(make_line(1, url="/v1/completions", body={**body, "suffix": "x"}))
     assert (refused.is_bad_line, refused.error.param) == (False, "suffix")
+
+
+IGNORING = LineSettings(ignores_unknown=True, shares_answers=True)
+
+
+def test_unknown_parameters_are_left_out_if_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    classifier = LineClassifier(settings=IGNORING)
+    body = {"temprature": 1, "best_of": 2, "temperature": 0}
+    read = [classifier.read(line(make_line(n, body=body))) for n in (200, 201)]
+    assert isinstance(read[0], ReadLine)
+    job = classifier.to_job(0, read[0])
+    assert set(json.loads(job.body)) == {"model", "messages", "temperature"}
+    plain = LineClassifier(settings=IGNORING).read(line(make_line(200, body={"temperature": 0})))
+    assert isinstance(plain, ReadLine)
+    assert job.answer_hash == classifier.to_job(0, plain).answer_hash
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("'temprature'" in text for text in said) == 1, "once, not for each line"
+
+
+def test_only_the_unknown_is_left_out() -> None:
+    classifier = LineClassifier(settings=IGNORING)
+    refused = refuse(make_line(202, body={"zzz": 1, "temperature": "hot"}), classifier)
+    assert (refused.error.param, refused.error.code) == ("temperature", "invalid_type")
+    nested = refuse(make_line(203, body={"stream_options": {"bogus": 1}}), classifier)
+    assert nested.error.code == "unknown_parameter"
+    assert refuse(make_line(204, body={"zzz": 1})).error.code == "unknown_parameter", "by default"
