@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 
 from jobs.queue import BatchStatus
+from worker.logging import redact_url
 from worker.settings import RunSettings
 
 __all__ = ["farewell", "unknown_farewell"]
@@ -57,6 +58,8 @@ def _enqueue_command(settings: RunSettings, batch_id: str) -> str:
         arguments.append("--dedupe")
     if batch.job_deadline_seconds is not None:
         arguments += ["--job-deadline-seconds", f"{batch.job_deadline_seconds:g}"]
+    if batch.on_unknown_parameter == "ignore":
+        arguments += ["--on-unknown-parameter", "ignore"]
     return _typed(arguments)
 
 
@@ -68,4 +71,4 @@ def _place(settings: RunSettings) -> list[str]:
 
 
 def _typed(arguments: Sequence[str]) -> str:
-    return shlex.join(["headrace", *arguments])
+    return shlex.join(["headrace", *map(redact_url, arguments)])

@@ -21,6 +21,7 @@ from worker.batches import known_status
 from worker.connection import Connection, bodies_in, needed_url, open_connection
 from worker.errors import EXIT_OK, RunError
 from worker.interruptible import interruptible
+from worker.logging import redact_url
 from worker.producing import producer_settings
 from worker.settings import EnqueueSettings
 
@@ -143,4 +144,5 @@ def _sink(target: Target | None, *, wait: bool) -> str:
 
 def _results_command(settings: EnqueueSettings, batch_id: str) -> str:
     output = settings.output if settings.output not in (None, "redis") else "OUT"
-    return f"headrace results {batch_id} -o {output} --redis {settings.queue.redis}"
+    place = redact_url(settings.queue.redis or "")
+    return f"headrace results {batch_id} -o {output} --redis {place}"

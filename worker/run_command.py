@@ -8,7 +8,7 @@ import shlex
 import sys
 from typing import Annotated
 
-from worker.logging import configure_logging
+from worker.logging import configure_logging, redact_url
 from worker.option_groups import setting
 from worker.options import LogOptions, ServiceOptions
 
@@ -26,6 +26,8 @@ def log_beside_the_bar(log: LogOptions, service: ServiceOptions) -> None:
 
 
 def resume_command() -> str:
-    """The command as it was typed, without --fresh, which would start over."""
-    arguments = [argument for argument in sys.argv[1:] if argument != "--fresh"]
+    """The command as it was typed, without --fresh, which would start over, and without passwords:
+    it is shown where logs go.
+    """
+    arguments = [redact_url(argument) for argument in sys.argv[1:] if argument != "--fresh"]
     return shlex.join(["headrace", *arguments])

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,13 @@ def test_nothing_is_promised_of_a_server_that_does_not_answer(settings: RunSetti
     assert "if it still knows batch b" in sentence
     assert WORKER in sentence
     assert sentence.endswith(ENQUEUE)
+
+
+def test_commands_repeat_what_changes_the_lines_but_no_password(settings: RunSettings) -> None:
+    batch = replace(settings.batch, on_unknown_parameter="ignore")
+    queue = replace(settings.process.queue, redis="redis://:secret@host:6379/0")
+    process = replace(settings.process, queue=queue)
+    sentence = farewell(replace(settings, batch=batch, process=process), "b", status(None))
+    assert "secret" not in sentence
+    assert "@host:6379/0" in sentence
+    assert sentence.endswith("--on-unknown-parameter ignore")
