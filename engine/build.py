@@ -93,6 +93,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
     from engine.chat_template import ChatTemplate, read_chat_template
     from engine.model.invariant import make_invariant
     from engine.model.load import load_model
+    from engine.model.packed import pack_linear_layers
     from engine.model.replace import replace_decoder
     from engine.model.source import resolve_model
     from engine.self_check import check_paged_attention, own_logits
@@ -110,6 +111,8 @@ def build_engine(config: EngineConfig) -> EngineParts:
     replace_decoder(loaded.module, device)
     if config.deterministic:
         make_invariant(loaded.module, name)
+    else:
+        pack_linear_layers(loaded.module)
     with on_device(device):
         check_paged_attention(loaded, expected, name)
     tokenizer = load_tokenizer(folder, name)

@@ -83,15 +83,15 @@ class FusedDecoderLayer(nn.Module):
         gate, up = parts.gate_up(normed).chunk(2, -1)
         return x.add_(parts.down(self._silu_mul(gate, up)))
 
-    def multiply_with(self, multiply: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> None:
-        """Compute all products with `multiply(x, weight, bias)` from now on."""
+    def change_projections(self, change: Callable[[Projection], Projection]) -> None:
+        """Compute what `change` makes of each projection from now on."""
         parts = self._parts
         self._parts = replace(
             parts,
-            qkv=replace(parts.qkv, multiply=multiply),
-            output=replace(parts.output, multiply=multiply),
-            gate_up=replace(parts.gate_up, multiply=multiply),
-            down=replace(parts.down, multiply=multiply),
+            qkv=change(parts.qkv),
+            output=change(parts.output),
+            gate_up=change(parts.gate_up),
+            down=change(parts.down),
         )
 
     def _attend(self, normed: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ larger ones that agree with it are used because they are faster.
 (He et al., "Defeating Nondeterminism in LLM Inference", 2025, describe the cause.)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -108,7 +108,7 @@ def make_invariant(model: Any, name: str) -> None:
     known: set[int] = set()
     for module in list(model.modules()):
         if isinstance(module, FusedDecoderLayer):
-            module.multiply_with(product)
+            module.change_projections(lambda each: replace(each, multiply=product))
         if isinstance(module, nn.Embedding):
             known.add(id(module.weight))
         for child_name, child in list(module.named_children()):

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine.model import packed
+from engine.model.packed import pack_linear_layers
 from tests.engine.tiny_engine import TinyEngine, load_tiny, make_request, tiny_engine
 from tests.engine.tiny_models import FAMILIES, REPLACED, VOCAB_SIZE, tiny_model
 
@@ -95,6 +97,19 @@ def test_tokens_equal_generate_when_requests_are_preempted(family: str, checkpoi
 def test_tokens_equal_generate_with_the_models_own_layers(family: str, checkpoints: Path) -> None:
     """What every model falls back to whose decoder no rule knows."""
     loaded = load_tiny(family, checkpoints, is_replaced=False)
+    with tiny_engine(loaded, max_num_batched_tokens=17) as engine:
+        assert _generate(engine, "cold") == expected(family)
+        assert _generate(engine, "warm") == expected(family)
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+@pytest.mark.parametrize("family", sorted(REPLACED))
+def test_tokens_equal_generate_with_packed_weights(
+    family: str, is_replaced: bool, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "LEAST_WEIGHTS", 1)
+    loaded = load_tiny(family, checkpoints, is_replaced=is_replaced)
+    pack_linear_layers(loaded.module)
     with tiny_engine(loaded, max_num_batched_tokens=17) as engine:
         assert _generate(engine, "cold") == expected(family)
         assert _generate(engine, "warm") == expected(family)
