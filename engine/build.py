@@ -109,10 +109,9 @@ def build_engine(config: EngineConfig) -> EngineParts:
     loaded = load_model(config.model, folder, device)
     expected = own_logits(loaded)
     replace_decoder(loaded.module, device)
+    pack_linear_layers(loaded.module)
     if config.deterministic:
         make_invariant(loaded.module, name)
-    else:
-        pack_linear_layers(loaded.module)
     with on_device(device):
         check_paged_attention(loaded, expected, name)
     tokenizer = load_tokenizer(folder, name)

@@ -12,8 +12,9 @@ larger ones that agree with it are used because they are faster.
 (He et al., "Defeating Nondeterminism in LLM Inference", 2025, describe the cause.)
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,11 @@ from torch.nn import functional
 
 from engine.errors import ModelRefusedError
 from engine.model.decoder import FusedDecoderLayer
+from engine.model.packed import PackedLinear, packed_product
 
 __all__ = ["InvariantLinear", "InvariantProduct", "make_invariant"]
+
+Multiply: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 # The smallest number of rows: a decoding step of fewer pays for so many. With half as many, a long
 # prompt would take twice the time where no larger number agrees.
@@ -43,13 +47,14 @@ class _Key:
 
 
 class InvariantProduct:
-    """`functional.linear` with rows that do not depend on each other, bit by bit.
+    """A product such as `functional.linear` whose rows do not depend on each other, bit by bit.
 
     Raises ModelRefusedError, with the flag's name, if even products of one size depend on the
     order of their rows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, multiply: Multiply = functional.linear) -> None:
+        self._multiply = multiply
         self._sizes: dict[_Key, tuple[int, ...]] = {}
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -61,20 +66,21 @@ class InvariantProduct:
         while start < len(rows):
             size = next((s for s in sizes if s <= len(rows) - start), sizes[-1])
             piece = rows[start : start + size]
-            outputs.append(functional.linear(_filled(piece, size), weight, bias)[: len(piece)])
+            outputs.append(self._multiply(_filled(piece, size), weight, bias)[: len(piece)])
             start += size
         if len(outputs) == 1:
             flat = outputs[0]
         else:
-            flat = torch.cat(outputs) if outputs else functional.linear(rows, weight, bias)
+            flat = torch.cat(outputs) if outputs else self._multiply(rows, weight, bias)
         return flat.view(*x.shape[:-1], weight.shape[0])
 
     def sizes(self, weight: Tensor, bias: Tensor | None = None) -> tuple[int, ...]:
         """The numbers of rows that products with this weight have, largest first."""
-        key = _Key(weight.shape, weight.stride(), weight.dtype, bias is not None)
+        stride = () if weight.is_mkldnn else weight.stride()
+        key = _Key(weight.shape, stride, weight.dtype, bias is not None)
         sizes = self._sizes.get(key)
         if sizes is None:
-            sizes = self._sizes[key] = _agreeing_sizes(weight, bias)
+            sizes = self._sizes[key] = _agreeing_sizes(self._multiply, weight, bias)
         return sizes
 
 
@@ -105,10 +111,16 @@ def make_invariant(model: Any, name: str) -> None:
             "matrix products that do not depend on the batch; use --device cpu or leave it out"
         )
     product = InvariantProduct()
+    products: dict[Multiply, Multiply] = {
+        functional.linear: product,
+        packed_product: InvariantProduct(packed_product),
+    }
     known: set[int] = set()
     for module in list(model.modules()):
         if isinstance(module, FusedDecoderLayer):
-            module.change_projections(lambda each: replace(each, multiply=product))
+            module.change_projections(lambda each: replace(each, multiply=products[each.multiply]))
+        if isinstance(module, PackedLinear):
+            module.multiply = products[module.multiply]
         if isinstance(module, nn.Embedding):
             known.add(id(module.weight))
         for child_name, child in list(module.named_children()):
@@ -132,16 +144,16 @@ def _filled(piece: Tensor, size: int) -> Tensor:
     return functional.pad(piece, (0, 0, 0, missing)) if missing else piece
 
 
-def _agreeing_sizes(weight: Tensor, bias: Tensor | None) -> tuple[int, ...]:
+def _agreeing_sizes(multiply: Multiply, weight: Tensor, bias: Tensor | None) -> tuple[int, ...]:
     """The smallest number of rows and those larger ones that give each row the same bits."""
     generator = torch.Generator().manual_seed(_PROBE_SEED)
-    larger = [size for size in _LARGER if size * len(weight) <= _LARGEST_PROBE]
+    larger = [size for size in _LARGER if size * weight.shape[0] <= _LARGEST_PROBE]
     num_rows = max([_SMALLEST, *larger])
     largest = torch.randn(num_rows, weight.shape[1], generator=generator).to(weight.dtype)
     pieces = torch.split(largest, _SMALLEST)
-    expected = torch.cat([functional.linear(piece, weight, bias) for piece in pieces])
+    expected = torch.cat([multiply(piece, weight, bias) for piece in pieces])
     order = torch.randperm(_SMALLEST, generator=generator)
-    shuffled = functional.linear(largest[:_SMALLEST][order], weight, bias)
+    shuffled = multiply(largest[:_SMALLEST][order], weight, bias)
     if not torch.equal(shuffled, expected[:_SMALLEST][order]):
         raise ModelRefusedError(
             "--deterministic cannot be kept here: this machine's matrix products depend on the "
@@ -150,6 +162,6 @@ def _agreeing_sizes(weight: Tensor, bias: Tensor | None) -> tuple[int, ...]:
     agreeing = [
         size
         for size in larger
-        if torch.equal(functional.linear(largest[:size], weight, bias), expected[:size])
+        if torch.equal(multiply(largest[:size], weight, bias), expected[:size])
     ]
     return (*reversed(agreeing), _SMALLEST)

@@ -11,6 +11,7 @@ calling the product costs more than it saves.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -46,17 +47,18 @@ def pack(weight: Tensor) -> Tensor:
 
 
 class PackedLinear(nn.Module):
-    """Stands for an `nn.Linear`."""
+    """Stands for an `nn.Linear`; `multiply` computes it."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.bias = linear.bias
+        self.multiply: Callable[[Tensor, Tensor, Tensor | None], Tensor] = packed_product
         self._weight = pack(linear.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [..., in]. Returns [..., out]."""
-        return packed_product(x, self._weight, self.bias)
+        return self.multiply(x, self._weight, self.bias)
 
 
 def pack_linear_layers(model: Any) -> None:

@@ -56,13 +56,14 @@ def _llama(layer: Any) -> LayerParts:
         query_norm=_norm(attention.q_norm) if hasattr(attention, "q_norm") else None,
         key_norm=_norm(attention.k_norm) if hasattr(attention, "k_norm") else None,
     )
-    del attention.q_proj, attention.k_proj, attention.v_proj, mlp.gate_proj, mlp.up_proj
+    del attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj
+    del mlp.gate_proj, mlp.up_proj, mlp.down_proj
     return parts
 
 
 def _phi3(layer: Any) -> LayerParts:
     attention, mlp = layer.self_attn, layer.mlp
-    return LayerParts(
+    parts = LayerParts(
         attention=attention,
         **_sizes(attention),
         qkv=_projection(attention.qkv_proj),
@@ -72,6 +73,8 @@ def _phi3(layer: Any) -> LayerParts:
         input_norm=_norm(layer.input_layernorm),
         post_attention_norm=_norm(layer.post_attention_layernorm),
     )
+    del attention.qkv_proj, attention.o_proj, mlp.gate_up_proj, mlp.down_proj
+    return parts
 
 
 _PREFIX = "transformers.models"

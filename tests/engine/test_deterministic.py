@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from engine.logprobs import LogprobRecord
+from engine.model import packed
 from engine.model.invariant import make_invariant
+from engine.model.packed import pack_linear_layers
 from engine.request import Request, SamplingParams
 from tests.engine.tiny_engine import TinyEngine, load_tiny, make_request, tiny_engine
 from tests.engine.tiny_models import VOCAB_SIZE
@@ -74,13 +76,26 @@ def _run(loaded: object, draw: random.Random, tokens: dict[str, list[int]]) -> d
 
 
 @pytest.mark.parametrize(
-    ("family", "dtype", "num_runs"),
-    [("qwen3", "float32", 24), ("llama", "bfloat16", 24), ("gemma3", "bfloat16", 4)],
+    ("family", "dtype", "num_runs", "is_packed"),
+    [
+        ("qwen3", "float32", 16, True),
+        ("qwen3", "float32", 8, False),
+        ("llama", "bfloat16", 16, True),
+        ("llama", "bfloat16", 8, False),
+        ("gemma3", "bfloat16", 4, True),
+    ],
 )
 def test_bits_are_the_same_in_fifty_shuffled_and_interrupted_runs(
-    family: str, dtype: str, num_runs: int, checkpoints: Path
+    family: str,
+    dtype: str,
+    num_runs: int,
+    is_packed: bool,
+    checkpoints: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loaded = load_tiny(family, checkpoints, dtype=dtype)
+    monkeypatch.setattr(packed, "LEAST_WEIGHTS", 1 if is_packed else 1 << 60)
+    pack_linear_layers(loaded.module)
     make_invariant(loaded.module, family)
     with tiny_engine(loaded, num_blocks=400) as engine:
         expected = _answers(engine, _requests({}))

@@ -8,7 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.errors import ModelRefusedError
+from engine.model import packed
+from engine.model.decoder import FusedDecoderLayer
 from engine.model.invariant import InvariantLinear, InvariantProduct, make_invariant
+from engine.model.packed import PackedLinear, pack, pack_linear_layers, packed_product
 from tests.engine.tiny_engine import load_tiny
 
 _WIDE, _NARROW = 1024, 160
@@ -23,13 +26,17 @@ def _weight(rows: int, columns: int, dtype: torch.dtype = torch.float32) -> Tens
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("has_bias", [True, False])
-def test_a_row_has_the_same_bits_among_any_number(dtype: torch.dtype, has_bias: bool) -> None:
-    product = InvariantProduct()
-    weight = _weight(576, _WIDE, dtype)
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_a_row_has_the_same_bits_among_any_number(
+    dtype: torch.dtype, has_bias: bool, is_packed: bool
+) -> None:
+    product = InvariantProduct(packed_product if is_packed else _linear)
+    plain = _weight(576, _WIDE, dtype)
+    weight = pack(plain) if is_packed else plain
     bias = _weight(576, 1, dtype)[:, 0] if has_bias else None
     x = _weight(700, _WIDE, dtype)
     whole = product(x, weight, bias)
-    torch.testing.assert_close(whole, _linear(x, weight, bias))
+    torch.testing.assert_close(whole, _linear(x, plain, bias))
     for count in (1, 2, 7, 63, 64, 65, 130, 257, 699):
         assert torch.equal(product(x[:count], weight, bias), whole[:count])
         assert torch.equal(product(x[-count:], weight, bias), whole[-count:])
@@ -42,7 +49,7 @@ def test_leading_dimensions_and_no_rows_at_all_keep_their_shape() -> None:
     assert product(torch.ones(1, 0, _NARROW), weight).shape == (1, 0, 48)
 
 
-def test_only_sizes_that_agree_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_sizes_that_agree_are_used() -> None:
     """A library whose products of 256 rows and more have other last bits."""
     used: list[int] = []
 
@@ -50,8 +57,7 @@ def test_only_sizes_that_agree_are_used(monkeypatch: pytest.MonkeyPatch) -> None
         used.append(len(x))
         return _linear(x, weight, bias) * (1 + 1e-6 * (len(x) >= 256))
 
-    monkeypatch.setattr(functional, "linear", fickle)
-    product = InvariantProduct()
+    product = InvariantProduct(fickle)
     weight, x = _weight(32, _NARROW), _weight(1000, _NARROW)
     assert product.sizes(weight)[0] == 128
     assert product.sizes(weight)[-1] == 64
@@ -60,26 +66,22 @@ def test_only_sizes_that_agree_are_used(monkeypatch: pytest.MonkeyPatch) -> None
     assert used == [128] * 7 + [64, 64]
 
 
-def test_products_that_depend_on_the_order_of_rows_are_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_products_that_depend_on_the_order_of_rows_are_refused() -> None:
     def by_place(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return _linear(x, weight, bias) + torch.arange(len(x))[:, None]
 
-    monkeypatch.setattr(functional, "linear", by_place)
     with pytest.raises(ModelRefusedError, match="--deterministic cannot be kept here"):
-        InvariantProduct()(torch.ones(3, _NARROW), _weight(32, _NARROW))
+        InvariantProduct(by_place)(torch.ones(3, _NARROW), _weight(32, _NARROW))
 
 
-def test_sizes_are_measured_once_for_each_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sizes_are_measured_once_for_each_shape() -> None:
     calls: list[int] = []
 
     def counted(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         calls.append(len(x))
         return _linear(x, weight, bias)
 
-    monkeypatch.setattr(functional, "linear", counted)
-    product = InvariantProduct()
+    product = InvariantProduct(counted)
     product(torch.ones(1, _NARROW), _weight(32, _NARROW))
     calls.clear()
     product(torch.ones(1, _NARROW), _weight(32, _NARROW) * 2)
@@ -92,6 +94,22 @@ def test_every_linear_layer_gets_its_form(family: str, checkpoints: Path) -> Non
     make_invariant(module, family)
     assert not [m for m in module.modules() if type(m) is nn.Linear]
     assert [m for m in module.modules() if isinstance(m, InvariantLinear)]
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_packed_weights_get_it_too(
+    is_replaced: bool, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "LEAST_WEIGHTS", 1)
+    module = load_tiny("qwen3", checkpoints, is_replaced=is_replaced).module
+    pack_linear_layers(module)
+    make_invariant(module, "qwen3")
+    products = [m.multiply for m in module.modules() if isinstance(m, PackedLinear)]
+    for layer in module.modules():
+        if isinstance(layer, FusedDecoderLayer):
+            products += [layer._parts.qkv.multiply, layer._parts.down.multiply]
+    assert len(products) >= 3
+    assert all(isinstance(product, InvariantProduct) for product in products)
 
 
 @pytest.mark.parametrize("family", ["qwen3_moe", "gpt2"])
