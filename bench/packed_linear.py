@@ -1,4 +1,4 @@
-"""Products with packed weights beside torch's own, at the shapes of Qwen3-0.6B.
+"""Products with packed weights beside torch's own and deterministic ones, at Qwen3-0.6B's shapes.
 
     python -m bench.packed_linear [--dtype bfloat16] [--threads 2]
 
@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engine.model.invariant import InvariantProduct
 from engine.model.packed import pack, packed_product
 
 _LAYER = ((1024, 4096), (2048, 1024), (1024, 6144), (3072, 1024))  # in, out
 _HEAD = ((1024, 151_936),)
-_LAYER_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+_LAYER_ROWS = (1, 2, 8, 16, 32, 64, 100, 128, 256, 512, 1024, 2048)
 _HEAD_ROWS = (1, 8, 32, 64)
 _COPIES = 3  # of a weight, so that none of them is in a cache
 _RUNS = 9
@@ -38,16 +39,14 @@ def main() -> None:
         for name, shapes, rows in (("layer", _LAYER, _LAYER_ROWS), ("head", _HEAD, _HEAD_ROWS)):
             weights = {shape: _weights(shape, dtype) for shape in shapes}
             for count in rows:
-                plain_ms, packed_ms = (
-                    sum(column)
-                    for column in zip(
-                        *(_times(count, weights[shape]) for shape in shapes), strict=True
-                    )
-                )
+                each = [_times(count, weights[shape]) for shape in shapes]
+                plain_ms, packed_ms, invariant_ms = map(sum, zip(*each, strict=True))
                 line = {
                     "part": name, "dtype": arguments.dtype, "rows": count,
                     "plain_ms": round(plain_ms, 2), "packed_ms": round(packed_ms, 2),
-                    "ratio": round(plain_ms / packed_ms, 2),
+                    "deterministic_ms": round(invariant_ms, 2),
+                    "plain_to_packed": round(plain_ms / packed_ms, 2),
+                    "deterministic_to_packed": round(invariant_ms / packed_ms, 2),
                 }  # fmt: skip
                 print(json.dumps(line), flush=True)
 
@@ -58,20 +57,21 @@ def _weights(shape: tuple[int, int], dtype: torch.dtype) -> list[tuple[Tensor, T
     return [(weight, pack(weight)) for weight in plain]
 
 
-def _times(rows: int, weights: list[tuple[Tensor, Tensor]]) -> tuple[float, float]:
-    """Milliseconds of one product, plain and packed."""
+def _times(rows: int, weights: list[tuple[Tensor, Tensor]]) -> tuple[float, ...]:
+    """Milliseconds of one product: plain, packed, packed and deterministic."""
     x = torch.randn(rows, weights[0][0].shape[1]).to(weights[0][0].dtype)
-    runs = [
-        (
-            _best(lambda: [functional.linear(x, plain) for plain, _ in weights]),
-            _best(lambda: [packed_product(x, packed) for _, packed in weights]),
-        )
-        for _ in range(_RUNS)
-    ]
-    return min(plain for plain, _ in runs) / _COPIES, min(packed for _, packed in runs) / _COPIES
+    invariant = InvariantProduct(packed_product)
+    ways: tuple[Callable[[], object], ...] = (
+        lambda: [functional.linear(x, plain) for plain, _ in weights],
+        lambda: [packed_product(x, packed) for _, packed in weights],
+        lambda: [invariant(x, packed) for _, packed in weights],
+    )
+    ways[2]()  # measures which numbers of rows agree
+    runs = [[_time(way) for way in ways] for _ in range(_RUNS)]
+    return tuple(min(times) / _COPIES for times in zip(*runs, strict=True))
 
 
-def _best(work: Callable[[], object]) -> float:
+def _time(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return (time.perf_counter() - started) * 1e3

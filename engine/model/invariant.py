@@ -5,15 +5,15 @@ that it holds here. Must not know: requests, attention, sampling (their kernels 
 anyway).
 
 A library of matrix products chooses its algorithm by the shapes, so the same row gets other last
-bits among 3 rows than among 300. Here products have only a few numbers of rows: what is missing is
-filled up, what is more is cut. Which numbers give the same bits depends on processor, library,
-dtype and threads, so it is measured for each shape of weight: the smallest number counts, and the
-larger ones that agree with it are used because they are faster.
+bits among 3 rows than among 300. Which numbers of rows give the same bits depends on processor,
+library, dtype and threads, so it is measured: a number that comes up for the first time is tried on
+rows of our own, beside products of 64 rows each. Rows are filled up to the next number that agrees,
+or cut. With packed weights nearly all agree, with plain ones few.
 (He et al., "Defeating Nondeterminism in LLM Inference", 2025, describe the cause.)
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -28,11 +28,18 @@ __all__ = ["InvariantLinear", "InvariantProduct", "make_invariant"]
 
 Multiply: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
-# The smallest number of rows: a decoding step of fewer pays for so many. With half as many, a long
-# prompt would take twice the time where no larger number agrees.
-_SMALLEST = 64
-_LARGER = (128, 256, 512, 1024)
-_LARGEST_PROBE = 1 << 25  # numbers in a product; a vocabulary is never asked for so many rows
+# What all others are compared with, and what serves where nothing else agrees. With half as many
+# rows, a long prompt would take twice the time where no larger number agrees.
+_BASE = 64
+_MOST = 1024
+# Up to 64, powers of two: a product of few rows takes about as long as one of 8, since it waits for
+# the weights. Then multiples of these: (up to, multiple). So few numbers have to be tried.
+_SMALL = (8, 16, 32, _BASE)
+_ROUNDING = ((256, 32), (_MOST, 128))
+_PIECES = (_MOST, 512, 256, 128, _BASE)
+# In bfloat16 another order of summation shows in one number of ten thousand.
+_ROWS_TRIED = 256
+_LARGEST_PROBE = 1 << 24  # numbers in a product; a vocabulary is never asked for so many rows
 _PROBE_SEED = 20
 
 
@@ -46,6 +53,15 @@ class _Key:
     has_bias: bool
 
 
+@dataclass(slots=True)
+class _Measured:
+    """Rows to try with and their products, 64 at a time; which numbers of rows agree with those."""
+
+    rows: Tensor
+    products: Tensor
+    agrees: dict[int, bool] = field(default_factory=dict)
+
+
 class InvariantProduct:
     """A product such as `functional.linear` whose rows do not depend on each other, bit by bit.
 
@@ -55,16 +71,15 @@ class InvariantProduct:
 
     def __init__(self, multiply: Multiply = functional.linear) -> None:
         self._multiply = multiply
-        self._sizes: dict[_Key, tuple[int, ...]] = {}
+        self._measured: dict[_Key, _Measured] = {}
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """x: [..., in], weight: [out, in], bias: [out] or None. Returns [..., out]."""
         rows = x.reshape(-1, x.shape[-1]).contiguous()
-        sizes = self.sizes(weight, bias)
         outputs: list[Tensor] = []
         start = 0
         while start < len(rows):
-            size = next((s for s in sizes if s <= len(rows) - start), sizes[-1])
+            size = self.size(len(rows) - start, weight, bias)
             piece = rows[start : start + size]
             outputs.append(self._multiply(_filled(piece, size), weight, bias)[: len(piece)])
             start += size
@@ -74,14 +89,40 @@ class InvariantProduct:
             flat = torch.cat(outputs) if outputs else self._multiply(rows, weight, bias)
         return flat.view(*x.shape[:-1], weight.shape[0])
 
-    def sizes(self, weight: Tensor, bias: Tensor | None = None) -> tuple[int, ...]:
-        """The numbers of rows that products with this weight have, largest first."""
+    def size(self, num_rows: int, weight: Tensor, bias: Tensor | None = None) -> int:
+        """With how many rows the first piece of `num_rows` is multiplied: more are filled up."""
         stride = () if weight.is_mkldnn else weight.stride()
         key = _Key(weight.shape, stride, weight.dtype, bias is not None)
-        sizes = self._sizes.get(key)
-        if sizes is None:
-            sizes = self._sizes[key] = _agreeing_sizes(self._multiply, weight, bias)
-        return sizes
+        measured = self._measured.get(key)
+        if measured is None:
+            measured = self._measured[key] = self._measure(weight, bias)
+        return next(
+            size for size in _candidates(num_rows) if self._agrees(size, measured, weight, bias)
+        )
+
+    def _measure(self, weight: Tensor, bias: Tensor | None) -> _Measured:
+        generator = torch.Generator().manual_seed(_PROBE_SEED)
+        most = max(_BASE, min(_MOST, _LARGEST_PROBE // weight.shape[0] // _BASE * _BASE))
+        rows = torch.randn(most, weight.shape[1], generator=generator).to(weight.dtype)
+        pieces = [self._multiply(piece, weight, bias) for piece in torch.split(rows, _BASE)]
+        order = torch.randperm(_BASE, generator=generator)
+        if not torch.equal(self._multiply(rows[:_BASE][order], weight, bias), pieces[0][order]):
+            raise ModelRefusedError(
+                "--deterministic cannot be kept here: this machine's matrix products depend on the "
+                f"order of rows, for a weight of shape {tuple(weight.shape)}; leave the flag out"
+            )
+        return _Measured(rows, torch.cat(pieces), {_BASE: True})
+
+    def _agrees(self, size: int, measured: _Measured, weight: Tensor, bias: Tensor | None) -> bool:
+        if size > len(measured.rows):
+            return False
+        agrees = measured.agrees.get(size)
+        if agrees is None:
+            count = max(1, min(_ROWS_TRIED, len(measured.rows)) // size) * size
+            pieces = torch.split(measured.rows[:count], size)
+            products = torch.cat([self._multiply(piece, weight, bias) for piece in pieces])
+            agrees = measured.agrees[size] = torch.equal(products, measured.products[:count])
+        return agrees
 
 
 class InvariantLinear(nn.Module):
@@ -144,24 +185,11 @@ def _filled(piece: Tensor, size: int) -> Tensor:
     return functional.pad(piece, (0, 0, 0, missing)) if missing else piece
 
 
-def _agreeing_sizes(multiply: Multiply, weight: Tensor, bias: Tensor | None) -> tuple[int, ...]:
-    """The smallest number of rows and those larger ones that give each row the same bits."""
-    generator = torch.Generator().manual_seed(_PROBE_SEED)
-    larger = [size for size in _LARGER if size * weight.shape[0] <= _LARGEST_PROBE]
-    num_rows = max([_SMALLEST, *larger])
-    largest = torch.randn(num_rows, weight.shape[1], generator=generator).to(weight.dtype)
-    pieces = torch.split(largest, _SMALLEST)
-    expected = torch.cat([multiply(piece, weight, bias) for piece in pieces])
-    order = torch.randperm(_SMALLEST, generator=generator)
-    shuffled = multiply(largest[:_SMALLEST][order], weight, bias)
-    if not torch.equal(shuffled, expected[:_SMALLEST][order]):
-        raise ModelRefusedError(
-            "--deterministic cannot be kept here: this machine's matrix products depend on the "
-            f"order of rows, for a weight of shape {tuple(weight.shape)}; leave the flag out"
-        )
-    agreeing = [
-        size
-        for size in larger
-        if torch.equal(multiply(largest[:size], weight, bias), expected[:size])
-    ]
-    return (*reversed(agreeing), _SMALLEST)
+def _candidates(num_rows: int) -> Iterator[int]:
+    """Numbers of rows for a product of `num_rows`, the best first; 64 is always among them."""
+    yield from (size for size in _SMALL if num_rows <= size)
+    for most, multiple in _ROUNDING:
+        if num_rows <= most:
+            yield -(-num_rows // multiple) * multiple
+            break
+    yield from (size for size in _PIECES if size <= num_rows)

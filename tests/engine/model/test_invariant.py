@@ -50,20 +50,21 @@ def test_leading_dimensions_and_no_rows_at_all_keep_their_shape() -> None:
 
 
 def test_only_sizes_that_agree_are_used() -> None:
-    """A library whose products of 256 rows and more have other last bits."""
+    """A library whose products of 256 rows and more, and of 32, have other last bits."""
     used: list[int] = []
 
     def fickle(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         used.append(len(x))
-        return _linear(x, weight, bias) * (1 + 1e-6 * (len(x) >= 256))
+        return (x[:, :32] * weight[0, :32]) * (1 + 1e-6 * (len(x) >= 256 or len(x) == 32))
 
     product = InvariantProduct(fickle)
     weight, x = _weight(32, _NARROW), _weight(1000, _NARROW)
-    assert product.sizes(weight)[0] == 128
-    assert product.sizes(weight)[-1] == 64
+    sizes = {count: product.size(count, weight) for count in (1, 20, 64, 65, 200, 250, 1000, 4000)}
+    assert sizes == {1: 8, 20: 64, 64: 64, 65: 96, 200: 224, 250: 128, 1000: 128, 4000: 128}
+    product(x, weight)
     used.clear()
     product(x, weight)
-    assert used == [128] * 7 + [64, 64]
+    assert used == [128] * 7 + [128]
 
 
 def test_products_that_depend_on_the_order_of_rows_are_refused() -> None:
@@ -82,9 +83,9 @@ def test_sizes_are_measured_once_for_each_shape() -> None:
         return _linear(x, weight, bias)
 
     product = InvariantProduct(counted)
-    product(torch.ones(1, _NARROW), _weight(32, _NARROW))
+    product(torch.ones(64, _NARROW), _weight(32, _NARROW))
     calls.clear()
-    product(torch.ones(1, _NARROW), _weight(32, _NARROW) * 2)
+    product(torch.ones(64, _NARROW), _weight(32, _NARROW) * 2)
     assert calls == [64]
 
 
