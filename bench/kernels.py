@@ -203,7 +203,6 @@ def _float8_task(name: str, rows: tuple[tuple[int, int], ...]) -> Task:
     variants = {
         "ours": _over_copies(attend, case, torch.bfloat16),
         "bfloat16": _over_copies(attend, plain, torch.bfloat16),
-        "float32": _over_copies(attend, plain, torch.float32),
     }
     label = f"{name}, bfloat16 over an fp8 cache"
     return Task("paged_attention", label, variants, *_needs(case, element_bytes=1))
