@@ -4,9 +4,9 @@ Owns: the dtype, the rounding on the way in, the detour for operations that torc
 it. Must not know: ops, models.
 
 Three bits of mantissa: a relative error of 1/16 at most between 2^-6 and 448, an absolute one of
-2^-10 below. There is no infinity, and torch's own conversion makes NaN of what is too large (which
-numbers those are has changed between its versions); a key that is a little too large should not
-end its request, so what is beyond the largest number becomes that. NaN stays NaN.
+2^-10 below. There is no infinity. A key that is a little too large should not end its request, so
+what is beyond the largest number becomes that; torch's own conversion does so in 2.13, and made NaN
+of it in older versions. NaN stays NaN.
 """
 
 import torch
