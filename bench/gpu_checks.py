@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 
 from bench.kernels import PACKAGES
+from kernels.float8 import FLOAT8
 from kernels.registry import resolve
 from kernels.sampling import logprob_cases
 from kernels.sampling.cases import CASES as SAMPLING_CASES
 from kernels.tolerance import DTYPES
 
-__all__ = ["Verdict", "check_kernels"]
+__all__ = ["Verdict", "check_kernels", "runs_on"]
+
+_FLOAT8_CAPABILITY = (8, 9)  # Triton reads 8-bit floats from here on
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,21 @@ def check_kernels(
         return list(processes.map(_check, *zip(*asked, strict=True)))
 
 
+def runs_on(case: Any, device: torch.device) -> bool:
+    """Whether the device can run it; all can, except for caches of 8-bit floats on older GPUs."""
+    if getattr(case, "cache_dtype", None) != FLOAT8 or device.type != "cuda":
+        return True
+    return torch.cuda.get_device_capability(device) >= _FLOAT8_CAPABILITY
+
+
 def _check(op: str, dtype: torch.dtype, device: str, max_cases: int | None) -> Verdict:
     if op == "sample":
         return _verdict(op, dtype, SAMPLING_CASES[:max_cases], torch.device(device), _check_sample)
     if op == "logprobs":
         cases = logprob_cases.CASES[:max_cases]
         return _verdict(op, dtype, cases, torch.device(device), _check_logprobs)
-    cases = import_module(f"{PACKAGES[op]}.cases").CASES[:max_cases]
+    all_cases = import_module(f"{PACKAGES[op]}.cases").CASES[:max_cases]
+    cases = tuple(case for case in all_cases if runs_on(case, torch.device(device)))
     return _verdict(op, dtype, cases, torch.device(device), _check_case)
 
 
@@ -90,7 +101,7 @@ def _check_case(op: str, case: Any, dtype: torch.dtype, device: torch.device) ->
     expected = reference(**theirs)
     for name in ("key_cache", "value_cache", "residual"):
         if isinstance(theirs.get(name), Tensor):
-            _same(ours[name].nan_to_num(), theirs[name].nan_to_num())
+            _same(ours[name].float().nan_to_num(), theirs[name].float().nan_to_num())
     if op == "write_kv":
         return
     tolerance = module.TOLERANCES[dtype]

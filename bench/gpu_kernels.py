@@ -5,13 +5,15 @@ Sizes are those of Qwen3-8B: 32 query heads over 8 KV heads of 128, 4,096 wide.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bench.gpu_checks import runs_on
 from bench.gpu_timing import Limits, median_ms
+from kernels.float8 import FLOAT8
 from kernels.paged_attention.cases import PagedAttentionCase
 from kernels.registry import resolve
 from kernels.sampling import SamplingTensors
@@ -26,6 +28,7 @@ class Sizes:
     """What is timed; `attention` maps a name to the new tokens and all tokens of each row."""
 
     attention: dict[str, tuple[tuple[int, int], ...]]
+    float8_attention: tuple[str, ...]  # names of those also timed over a cache of 8-bit floats
     num_tokens: tuple[int, ...] = (256, 8192)
     sampled_rows: tuple[int, ...] = (16, 256)
     vocab_size: int = 151_936
@@ -44,10 +47,12 @@ FULL = Sizes(
         "prefill 8192": ((8192, 8192),),
         "prefill 4 x 2048": ((2048, 2048),) * 4,
         "prefill 512 of 8192": ((512, 8192),),
-    }
+    },
+    float8_attention=("decode 64 x 4096", "prefill 8192"),
 )
 TINY = Sizes(
     attention={"decode 2 x 32": ((1, 32),) * 2, "prefill 16": ((16, 16),)},
+    float8_attention=("decode 2 x 32",),
     num_tokens=(4,),
     sampled_rows=(2,),
     vocab_size=997,
@@ -95,18 +100,27 @@ def time_kernels(
             yield line
 
 
-def _attention(device: torch.device, sizes: Sizes) -> Iterator[_Task]:
-    attend = resolve("paged_attention", device)
-    width = sizes.head_dim
+def _attention_cases(device: torch.device, sizes: Sizes) -> Iterator[PagedAttentionCase]:
     for name, rows in sizes.attention.items():
         case = PagedAttentionCase(
             name=name,
             rows=rows,
             num_heads=sizes.num_heads,
             num_kv_heads=sizes.num_kv_heads,
-            key_dim=width,
-            value_dim=width,
+            key_dim=sizes.head_dim,
+            value_dim=sizes.head_dim,
         )
+        yield case
+        in_eight_bits = replace(case, name=f"{name}, fp8 cache", cache_dtype=FLOAT8)
+        if name in sizes.float8_attention and runs_on(in_eight_bits, device):
+            yield in_eight_bits
+
+
+def _attention(device: torch.device, sizes: Sizes) -> Iterator[_Task]:
+    attend = resolve("paged_attention", device)
+    width = sizes.head_dim
+    for case in _attention_cases(device, sizes):
+        rows = case.rows
         inputs = case.make_inputs(_DTYPE)
         moved = {
             field.name: value.to(device) if isinstance(value, Tensor) else value
@@ -116,12 +130,13 @@ def _attention(device: torch.device, sizes: Sizes) -> Iterator[_Task]:
         num_keys = sum(seq_len for _, seq_len in rows)
         num_new = sum(new for new, _ in rows)
         num_pairs = sum(new * length - new * (new - 1) // 2 for new, length in rows)
-        heads = 2 * num_new * sizes.num_heads + 2 * num_keys * sizes.num_kv_heads
+        element_bytes = inputs.key_cache.element_size()
+        cache_bytes = 2 * num_keys * sizes.num_kv_heads * width * element_bytes
         yield _Task(
             "paged_attention",
-            name,
+            case.name,
             lambda moved=moved: attend(**moved),  # type: ignore[misc]
-            num_bytes=heads * width * _DTYPE.itemsize,
+            num_bytes=2 * num_new * sizes.num_heads * width * _DTYPE.itemsize + cache_bytes,
             flops=4 * num_pairs * sizes.num_heads * width,
             is_small=False,
         )

@@ -15,7 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from typing import Any
 
@@ -24,6 +24,7 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from kernels.cpu_library import instruction_set
+from kernels.float8 import FLOAT8
 from kernels.paged_attention.cases import PagedAttentionCase
 from kernels.registry import available, resolve
 from kernels.tolerance import DTYPES
@@ -112,14 +113,14 @@ def _passes(op: str) -> bool:
             outputs = _fast(op)(**_arguments(ours))
             expected = _reference(op)(**_arguments(theirs))
             if op == "write_kv":
-                outputs = ours.key_cache.nan_to_num(), ours.value_cache.nan_to_num()
-                expected = theirs.key_cache.nan_to_num(), theirs.value_cache.nan_to_num()
+                outputs = ours.key_cache.float(), ours.value_cache.float()
+                expected = theirs.key_cache.float(), theirs.value_cache.float()
             if isinstance(outputs, Tensor):
                 outputs, expected = (outputs,), (expected,)
             for output, wanted in zip(outputs, expected, strict=True):
                 try:
                     if op == "write_kv":
-                        torch.testing.assert_close(output, wanted, rtol=0, atol=0)
+                        torch.testing.assert_close(output, wanted, rtol=0, atol=0, equal_nan=True)
                     else:
                         module.TOLERANCES[dtype].check(output, wanted)
                 except AssertionError as error:
@@ -171,6 +172,7 @@ def _tasks(only: str, red: list[str]) -> Iterator[Task]:
     if "paged_attention" not in red and only in "paged_attention":
         for name, rows in ATTENTION.items():
             yield _attention_task(name, rows)
+            yield _float8_task(name, rows)
     for make in (_write_kv_task, _rms_norm_task, _rope_task, _gated_task):
         for num_tokens in NUM_TOKENS:
             task = make(num_tokens)
@@ -182,31 +184,57 @@ def _attention_task(name: str, rows: tuple[tuple[int, int], ...]) -> Task:
     """Three copies of the cache take turns, so that it comes from memory as in a model of many
     layers. torch's attention gets keys and values that have been gathered for it beforehand.
     """
-    case = PagedAttentionCase(
+    case = _attention_case(name, rows)
+    attend = _fast("paged_attention")
+    variants = {
+        "ours": _over_copies(attend, case, torch.bfloat16),
+        "reference": _over_copies(_reference("paged_attention"), case, torch.bfloat16),
+    }
+    if len(set(case.rows)) == 1:
+        variants["sdpa"] = _sdpa(case)
+    return Task("paged_attention", f"{name}, bfloat16", variants, *_needs(case, element_bytes=2))
+
+
+def _float8_task(name: str, rows: tuple[tuple[int, int], ...]) -> Task:
+    """A cache of 8-bit floats beside one of the query's dtype."""
+    plain = _attention_case(name, rows)
+    case = replace(plain, cache_dtype=FLOAT8)
+    attend = _fast("paged_attention")
+    variants = {
+        "ours": _over_copies(attend, case, torch.bfloat16),
+        "bfloat16": _over_copies(attend, plain, torch.bfloat16),
+    }
+    label = f"{name}, bfloat16 over an fp8 cache"
+    return Task("paged_attention", label, variants, *_needs(case, element_bytes=1))
+
+
+def _attention_case(name: str, rows: tuple[tuple[int, int], ...]) -> PagedAttentionCase:
+    return PagedAttentionCase(
         name=name, rows=rows, num_heads=16, num_kv_heads=8, key_dim=128, value_dim=128
     )
-    inputs = case.make_inputs(torch.bfloat16)
+
+
+def _over_copies(
+    attend: Callable[..., object], case: PagedAttentionCase, dtype: torch.dtype
+) -> Callable[[], object]:
+    inputs = case.make_inputs(dtype)
     copies = [
         _arguments(inputs)
         | {"key_cache": inputs.key_cache.clone(), "value_cache": inputs.value_cache.clone()}
         for _ in range(3)
     ]
     turn = iter(range(10**9))
-    attend, spelled_out = _fast("paged_attention"), _reference("paged_attention")
-    variants: dict[str, Callable[[], object]] = {
-        "ours": lambda: attend(**copies[next(turn) % 3]),
-        "reference": lambda: spelled_out(**copies[next(turn) % 3]),
-    }
-    if len(set(case.rows)) == 1:
-        variants["sdpa"] = _sdpa(case)
+    return lambda: attend(**copies[next(turn) % 3])
+
+
+def _needs(case: PagedAttentionCase, *, element_bytes: int) -> tuple[int, int]:
+    """Bytes of the cache that are read, and operations."""
+    width = case.key_dim + case.value_dim
     num_keys = sum(seq_len for _, seq_len in case.rows)
     num_pairs = sum(n * s - n * (n - 1) // 2 for n, s in case.rows)
-    return Task(
-        "paged_attention",
-        f"{case.name}, bfloat16",
-        variants,
-        num_bytes=2 * num_keys * case.num_kv_heads * (case.key_dim + case.value_dim),
-        flops=2 * num_pairs * case.num_heads * (case.key_dim + case.value_dim),
+    return (
+        element_bytes * num_keys * case.num_kv_heads * width,
+        2 * num_pairs * case.num_heads * width,
     )
 
 

@@ -54,7 +54,8 @@ class EngineInfo:
     """What runs. `model` is the name as it was given, `model_path` the folder it was found in.
 
     `max_model_len` counts prompt and output tokens. `num_blocks` x `block_size` tokens of KV fit,
-    for all requests together. `eos_token_ids` end an answer unless `ignore_eos`.
+    for all requests together, in `kv_cache_dtype`. `eos_token_ids` end an answer unless
+    `ignore_eos`.
     """
 
     model: str
@@ -68,6 +69,7 @@ class EngineInfo:
     num_blocks: int
     block_size: int
     kv_cache_bytes: int
+    kv_cache_dtype: str
     eos_token_ids: frozenset[int]
     generation_defaults: GenerationDefaults
 
@@ -90,6 +92,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
     the cache cannot hold one request.
     """
     _check_packages()
+    from engine.cache_dtype import check_cache_dtype
     from engine.chat_template import ChatTemplate, read_chat_template
     from engine.model.invariant import make_invariant
     from engine.model.load import load_model
@@ -102,6 +105,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
 
     name = config.model.model
     device = resolve_device(config.model.device)
+    check_cache_dtype(config.cache.kv_cache_dtype, device)
     template = config.model.chat_template
     template_text = read_chat_template(template) if template else None
     folder = resolve_model(name, config.model.revision)
@@ -118,7 +122,11 @@ def build_engine(config: EngineConfig) -> EngineParts:
     kv_cache = allocate_cache(config, loaded, memory_before)
     identity = model_hash(folder)
     fingerprint = engine_fingerprint(
-        identity, loaded.dtype, device, deterministic=config.deterministic
+        identity,
+        loaded.dtype,
+        device,
+        kv_cache_dtype=config.cache.kv_cache_dtype,
+        deterministic=config.deterministic,
     )
     info = EngineInfo(
         model=name,
@@ -132,14 +140,15 @@ def build_engine(config: EngineConfig) -> EngineParts:
         num_blocks=kv_cache.num_blocks,
         block_size=kv_cache.block_size,
         kv_cache_bytes=kv_cache.num_bytes,
+        kv_cache_dtype=str(kv_cache.dtype).removeprefix("torch."),
         eos_token_ids=end_token_ids(folder, name, loaded.config, tokenizer.eos_token_id),
         generation_defaults=read_generation_defaults(folder, name),
     )
     core = wire_core(config, loaded, kv_cache, fingerprint)
     _log.info(
-        "%s runs as %s on %s: %d tokens of context, %d of KV cache (%s); ops: %s",
+        "%s runs as %s on %s: %d tokens of context, %d of KV cache (%s, %s); ops: %s",
         *(name, info.dtype, info.device, info.max_model_len, info.num_blocks * info.block_size),
-        *(format_bytes(info.kv_cache_bytes), available(device)),
+        *(format_bytes(info.kv_cache_bytes), info.kv_cache_dtype, available(device)),
     )
     return EngineParts(
         core=core,
@@ -163,9 +172,10 @@ def allocate_cache(config: EngineConfig, loaded: "LoadedModel", memory_before: i
     """The KV cache, sized for what the loaded model left of the memory in bytes that was there
     before it.
     """
+    from engine.cache_dtype import stored_layers
     from engine.kv_cache import KVCache, MemoryBudget, num_blocks_for
 
-    layers = list(loaded.layers.values())
+    layers = stored_layers(loaded.layers.values(), config.cache.kv_cache_dtype)
     # Weights mapped from a file count as free memory until they are read: count them ourselves.
     left = min(available_memory_bytes(loaded.device), memory_before - loaded.weight_bytes)
     num_blocks = num_blocks_for(

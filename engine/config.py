@@ -33,13 +33,15 @@ class CacheConfig:
     """The paged KV cache. `num_blocks` None means: sized from free memory.
 
     `gpu_memory_utilization` is the share of the device's memory the process may use in all;
-    `kv_cache_memory_bytes` sets the size of the KV cache alone and wins over it.
+    `kv_cache_memory_bytes` sets the size of the KV cache alone and wins over it. `kv_cache_dtype`
+    is "auto" (that of the model) or "fp8".
     """
 
     block_size: int = 16
     num_blocks: int | None = None
     gpu_memory_utilization: float = 0.9
     kv_cache_memory_bytes: int | None = None
+    kv_cache_dtype: str = "auto"
     enable_prefix_caching: bool = True
 
 

@@ -20,6 +20,7 @@ from kernels.cpu_library import instruction_set as kernel_instruction_set
 __all__ = [
     "HostCopies",
     "available_memory_bytes",
+    "compute_capability",
     "copy_all_to_device",
     "copy_to_device",
     "instruction_set",
@@ -189,11 +190,16 @@ def is_device_lost(error: RuntimeError) -> bool:
     return is_fatal and not isinstance(error, torch.OutOfMemoryError)
 
 
+def compute_capability(device: torch.device) -> tuple[int, int]:
+    """Of a CUDA device: (9, 0) for sm_90."""
+    return torch.cuda.get_device_capability(device)
+
+
 def instruction_set(device: torch.device) -> str:
     """What decides the bits of an answer on this device type: torch's instruction set and that of
     our compiled kernels ("AVX512/avx2", "AVX512/reference"), or "sm_90".
     """
     if device.type == "cuda":
-        major, minor = torch.cuda.get_device_capability(device)
+        major, minor = compute_capability(device)
         return f"sm_{major}{minor}"
     return f"{torch.backends.cpu.get_cpu_capability()}/{kernel_instruction_set()}"

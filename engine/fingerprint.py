@@ -15,10 +15,16 @@ __all__ = ["engine_fingerprint"]
 
 
 def engine_fingerprint(
-    model: str, dtype: torch.dtype, device: torch.device, *, deterministic: bool = False
+    model: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    kv_cache_dtype: str = "auto",
+    deterministic: bool = False,
 ) -> str:
     """`fp_` and 16 hex digits for: model hash, dtype, device type, thread count, instruction set,
-    the versions of what computes, and whether it computes the deterministic way.
+    the versions of what computes, the format of the KV cache where it is not the model's, and
+    whether it computes the deterministic way.
     """
     parts = (
         model,
@@ -29,6 +35,7 @@ def engine_fingerprint(
         torch.__version__,
         _version("transformers"),
         _version("headrace"),
+        *((f"kv_cache_dtype={kv_cache_dtype}",) if kv_cache_dtype != "auto" else ()),
         *(("deterministic",) if deterministic else ()),
     )
     digest = xxhash.xxh3_64_hexdigest("\0".join(parts).encode())

@@ -70,6 +70,11 @@ class KVCache:
             ) from error
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the first layer; all of them, in models that compute in one dtype."""
+        return self.keys[0].dtype
+
+    @property
     def num_bytes(self) -> int:
         """What the cache takes at most."""
         return sum(tensor.nbytes for tensor in (*self.keys, *self.values))

@@ -73,7 +73,9 @@ def _token_ids(loaded: LoadedModel) -> Tensor:
 
 
 def _paged_logits(loaded: LoadedModel, token_ids: Tensor) -> Tensor:
-    """The same, in chunks and through a small cache whose blocks are not in order."""
+    """The same, in chunks and through a small cache whose blocks are not in order. It keeps the
+    model's own dtype, whatever the engine's cache is kept in: rounding is no fault of the model.
+    """
     cache = KVCache(
         list(loaded.layers.values()),
         num_blocks=-(-len(token_ids) // _BLOCK_SIZE),

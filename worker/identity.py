@@ -28,6 +28,8 @@ def engine_identity(config: EngineConfig, model_hash: str) -> str:
         parts.append(f"tool_call_parser={model.tool_call_parser}")
     if model.reasoning_parser is not None:
         parts.append(f"reasoning_parser={model.reasoning_parser}")
+    if config.cache.kv_cache_dtype != "auto":
+        parts.append(f"kv_cache_dtype={config.cache.kv_cache_dtype}")
     if config.deterministic:
         parts.append("deterministic")
     return " ".join(parts)

@@ -23,7 +23,8 @@ __all__ = ["LayerGeometry", "check_windows", "find_attention_layers"]
 class LayerGeometry:
     """What one attention layer keeps for each token: a key and a value for each KV head.
 
-    Key and value may differ in width (in elements). `sliding_window` is in tokens.
+    Key and value may differ in width (in elements). `dtype` is what they are kept in.
+    `sliding_window` is in tokens.
     """
 
     num_kv_heads: int

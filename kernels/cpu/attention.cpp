@@ -47,7 +47,7 @@ struct Plan {
 const ItemKernel& kernel_of(const AttentionKernels& kernels, const AttentionArguments& args,
                             const Item& item) {
   const bool is_many = item.num_tokens * args.group() >= kManyQueries;
-  return (is_many ? kernels.many : kernels.few)[args.data_type];
+  return (is_many ? kernels.many : kernels.few)[args.kind()];
 }
 
 class Planner {

@@ -31,7 +31,10 @@ HEADRACE_INLINE_MEMBER constexpr int64_t rounded_up(int64_t count, int64_t multi
   return (count + multiple - 1) / multiple * multiple;
 }
 
-enum DataType : int64_t { kFloat32 = 0, kBFloat16 = 1 };
+enum DataType : int64_t { kFloat32 = 0, kBFloat16 = 1, kFloat8 = 2 };
+
+// Pairs of types: query and caches alike, then either query over caches of 8-bit floats.
+constexpr int64_t kNumPlainKinds = 2, kNumKinds = 4;
 
 // Mirrored in kernels/paged_attention/cpu.py. Strides count elements.
 struct AttentionArguments {
@@ -43,7 +46,8 @@ struct AttentionArguments {
   const int32_t* cu_seqlens_q;
   const int32_t* seq_lens;
   const float* sinks;  // null: none
-  int64_t data_type;   // of query, caches and output
+  int64_t data_type;   // of query and output: kFloat32 or kBFloat16
+  int64_t cache_type;  // the same, or kFloat8
   int64_t num_tokens, num_rows, num_heads, num_kv_heads, key_dim, value_dim;
   int64_t num_blocks, block_size, table_width;
   int64_t query_strides[2];    // token, head
@@ -55,6 +59,10 @@ struct AttentionArguments {
   double scale;
   double softcap;  // 0: none
 
+  // Which of the kernels serves these types.
+  HEADRACE_INLINE_MEMBER int64_t kind() const {
+    return cache_type == kFloat8 ? kNumPlainKinds + data_type : data_type;
+  }
   HEADRACE_INLINE_MEMBER int64_t group() const { return num_heads / num_kv_heads; }
   HEADRACE_INLINE_MEMBER int64_t padded_value_dim() const {
     return rounded_up(value_dim, kPadding);
@@ -105,9 +113,9 @@ struct ItemKernel {
                 float* partial, int64_t partial_stride);
 };
 
-// By data type; for items with fewer than kManyQueries query vectors of a head, and for others.
+// By kind; for items with fewer than kManyQueries query vectors of a head, and for others.
 struct AttentionKernels {
-  ItemKernel few[2], many[2];
+  ItemKernel few[kNumKinds], many[kNumKinds];
 };
 
 // Returns one of the codes of status.h.

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "attention.h"
-#include "vector.h"
+#include "float8.h"
 
 namespace headrace {
 namespace HEADRACE_ISA {

@@ -7,7 +7,8 @@
 namespace headrace {
 namespace HEADRACE_ISA {
 
-template <class T, class Products>
+// Query and output are of type Query, the caches of type T; both keep rows in the same order.
+template <class Query, class T, class Products>
 class ItemRunner {
  public:
   ItemRunner(const AttentionArguments& args, const Item& item, float* scratch)
@@ -29,7 +30,7 @@ class ItemRunner {
 
   void run(float* partial, int64_t partial_stride) {
     for_each_query([&](int64_t q, int64_t token, int64_t query_head) {
-      const T* query = static_cast<const T*>(args_.query);
+      const Query* query = static_cast<const Query*>(args_.query);
       products_.load_query(
           q, query + token * args_.query_strides[0] + query_head * args_.query_strides[1]);
     });
@@ -138,7 +139,7 @@ class ItemRunner {
   void finish() {
     for_each_query([&](int64_t q, int64_t token, int64_t query_head) {
       if (args_.sinks != nullptr) add_sink(total_, q, args_.sinks[query_head], padded_dim_);
-      T* to = static_cast<T*>(args_.output);
+      Query* to = static_cast<Query*>(args_.output);
       store_divided(total_.values + q * padded_dim_, total_.sum[q], args_.value_dim,
                     to + (token * args_.num_heads + query_head) * args_.value_dim);
     });
@@ -155,9 +156,9 @@ class ItemRunner {
   Tile tiles_[2];
 };
 
-template <class T, class Products>
+template <class Query, class T, class Products>
 struct ItemEntry {
-  using Runner = ItemRunner<T, Products>;
+  using Runner = ItemRunner<Query, T, Products>;
 
   static void run(const AttentionArguments& args, const Item& item, float* scratch, float* partial,
                   int64_t partial_stride) {

@@ -21,7 +21,8 @@ class FewProducts {
   FewProducts(const AttentionArguments& args, int64_t queries, float* scratch)
       : args_(args), query_(scratch), values_(scratch + queries * padded_key_dim(args.key_dim)) {}
 
-  void load_query(int64_t q, const T* from) {
+  template <class Query>
+  void load_query(int64_t q, const Query* from) {
     const float scale = static_cast<float>(args_.scale);
     load_query_row(from, args_.key_dim, scale, query_ + q * padded_key_dim(args_.key_dim));
   }
@@ -67,7 +68,8 @@ class ManyProducts {
         keys_(query_ + queries * padded_key_dim(args.key_dim)),
         values_(keys_ + kTile * padded_key_dim(args.key_dim)) {}
 
-  void load_query(int64_t q, const T* from) {
+  template <class Query>
+  void load_query(int64_t q, const Query* from) {
     load_query_row(from, args_.key_dim, static_cast<float>(args_.scale), keys_);
     spread_query_row(keys_, args_.key_dim, query_ + q * padded_key_dim(args_.key_dim));
   }

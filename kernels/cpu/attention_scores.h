@@ -151,7 +151,8 @@ HEADRACE_INLINE void spread_query_row(const float* from, int64_t dim, float* to)
 
 // The chunk at `start` of kWidth keys from `column` on, as columns: what lane j adds up is two rows
 // at place_in_tree(j).
-HEADRACE_INLINE void pack_chunk(Rows<float> keys, int64_t start, int64_t dim, int64_t column,
+template <class T>
+HEADRACE_INLINE void pack_chunk(Rows<T> keys, int64_t start, int64_t dim, int64_t column,
                                 int64_t per_lane, float* to) {
   BitVec first[kWidth], second[kWidth];
 #pragma GCC unroll 16

@@ -45,7 +45,8 @@ struct RopeArguments {
   int64_t data_type, angle_type, num_threads;
 };
 
-// Copies each token's key and value to its slot. Widths in bytes, strides in bytes.
+// Copies each token's key and value to its slot, or rounds them to 8-bit floats on the way. Widths
+// (those of a key and a value as they come) and strides in bytes.
 struct WriteKVArguments {
   const char* key;
   const char* value;
@@ -55,17 +56,22 @@ struct WriteKVArguments {
   int64_t num_tokens, num_kv_heads, num_blocks, block_size, key_bytes, value_bytes;
   int64_t key_strides[2], value_strides[2];              // token, head
   int64_t key_cache_strides[3], value_cache_strides[3];  // block, offset, head
-  int64_t num_threads;
+  int64_t is_float8;  // the caches; keys and values are of data_type then
+  int64_t data_type, num_threads;
 };
+
+// A row of kFloat32 or kBFloat16, of `count` elements, as 8-bit floats.
+using RoundToFloat8 = void (*)(const void* from, int64_t data_type, int64_t count, void* to);
 
 // Rows or tokens [begin, end) of a call.
 struct ElementwiseKernels {
   void (*rms_norm)(const NormArguments&, int64_t begin, int64_t end);
   void (*gated)(const GatedArguments&, int64_t begin, int64_t end);
   void (*rope)(const RopeArguments&, int64_t begin, int64_t end);
+  RoundToFloat8 round_to_float8;
 };
 
 bool has_valid_slots(const WriteKVArguments&);
-void write_kv(const WriteKVArguments&, int64_t begin, int64_t end);
+void write_kv(const WriteKVArguments&, RoundToFloat8, int64_t begin, int64_t end);
 
 }  // namespace headrace

@@ -1,8 +1,9 @@
-// Norm, gated activation and rotary embedding for one instruction set, in float32.
+// Norm, gated activation, rotary embedding and the rounding of new keys and values for one
+// instruction set, in float32.
 #pragma once
 
 #include "elementwise.h"
-#include "vector.h"
+#include "float8.h"
 
 namespace headrace {
 namespace HEADRACE_ISA {
@@ -142,6 +143,23 @@ static void rope(const RopeArguments& args, int64_t begin, int64_t end) {
     rotate_tokens<BFloat16, float>(args, begin, end);
   } else {
     rotate_tokens<BFloat16, BFloat16>(args, begin, end);
+  }
+}
+
+template <class T>
+static void round_row(const T* from, int64_t count, uint8_t* to) {
+  for_each_vector(count, [&](int64_t i, int size) __attribute__((always_inline)) {
+    const ByteVec codes = to_float8(load_some(from + i, size));
+    __builtin_memcpy(to + i, &codes, size);
+  });
+}
+
+// A row of `data_type` to 8-bit floats.
+static void round_to_float8(const void* from, int64_t data_type, int64_t count, void* to) {
+  if (data_type == kFloat32) {
+    round_row(static_cast<const float*>(from), count, static_cast<uint8_t*>(to));
+  } else {
+    round_row(static_cast<const BFloat16*>(from), count, static_cast<uint8_t*>(to));
   }
 }
 

@@ -10,12 +10,16 @@ namespace HEADRACE_ISA {
 
 constexpr Kernels kKernels = {
     {
-        {ItemEntry<float, FewProducts<float>>::kKernel,
-         ItemEntry<BFloat16, FewProducts<BFloat16>>::kKernel},
-        {ItemEntry<float, ManyProducts<float>>::kKernel,
-         ItemEntry<BFloat16, ManyProducts<BFloat16>>::kKernel},
+        {ItemEntry<float, float, FewProducts<float>>::kKernel,
+         ItemEntry<BFloat16, BFloat16, FewProducts<BFloat16>>::kKernel,
+         ItemEntry<float, Float8, FewProducts<Float8>>::kKernel,
+         ItemEntry<OrderedBFloat16, Float8, FewProducts<Float8>>::kKernel},
+        {ItemEntry<float, float, ManyProducts<float>>::kKernel,
+         ItemEntry<BFloat16, BFloat16, ManyProducts<BFloat16>>::kKernel,
+         ItemEntry<float, Float8, ManyProducts<Float8>>::kKernel,
+         ItemEntry<OrderedBFloat16, Float8, ManyProducts<Float8>>::kKernel},
     },
-    {rms_norm, gated, rope},
+    {rms_norm, gated, rope, round_to_float8},
 };
 
 }  // namespace HEADRACE_ISA

@@ -1,4 +1,5 @@
-// AVX-512 with AMX tiles for the products of many BFloat16 query vectors; all else is AVX-512's.
+// AVX-512 with AMX tiles for the products of many BFloat16 query vectors and keys; all else is
+// AVX-512's, caches of 8-bit floats too.
 #define HEADRACE_ISA amx
 #define HEADRACE_WIDTH 16
 
@@ -9,6 +10,6 @@
 namespace headrace {
 
 extern const ItemKernel kAmxAttention;
-const ItemKernel kAmxAttention = amx::ItemEntry<amx::BFloat16, amx::TileProducts>::kKernel;
+const ItemKernel kAmxAttention = amx::ItemEntry<amx::BFloat16, amx::BFloat16, amx::TileProducts>::kKernel;
 
 }  // namespace headrace

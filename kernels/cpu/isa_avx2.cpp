@@ -1,4 +1,4 @@
-// AVX2 with FMA.
+// AVX2 with FMA and F16C.
 #define HEADRACE_ISA avx2
 #define HEADRACE_WIDTH 8
 #include "isa.h"

@@ -85,7 +85,9 @@ int headrace_write_kv(const WriteKVArguments* args) {
   if (!has_valid_slots(*args)) return kInvalid;
   const int64_t elements = args->num_kv_heads * (args->key_bytes + args->value_bytes) / 2;
   return for_each_piece(args->num_tokens, elements, args->num_threads,
-                        [&](int64_t begin, int64_t end) { write_kv(*args, begin, end); });
+                        [&](int64_t begin, int64_t end) {
+                          write_kv(*args, chosen.elementwise.round_to_float8, begin, end);
+                        });
 }
 
 int headrace_rms_norm(const NormArguments* args) {

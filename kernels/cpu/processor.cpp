@@ -14,6 +14,8 @@
 namespace headrace {
 namespace {
 
+// Of CPUID leaf 1, register ECX. (Not every compiler knows it by name.)
+constexpr unsigned kF16C = 1u << 29;
 // Of CPUID leaf 7, subleaf 0, register EDX.
 constexpr unsigned kAmxBFloat16 = 1u << 22;
 constexpr unsigned kAmxTile = 1u << 24;
@@ -31,6 +33,8 @@ bool may_use_tiles() {
 
 bool has_avx2() {
   __builtin_cpu_init();
+  unsigned eax, ebx, ecx, edx;
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & kF16C) == 0) return false;
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 

@@ -24,11 +24,13 @@ class WriteKV(Protocol):
         value_cache: Tensor,
         slot_mapping: Tensor,
     ) -> None:
-        """Write one step's keys and values to their slots, in the caches' dtype.
+        """Write one step's keys and values to their slots, rounded to the caches' dtype.
 
         key:          [T, Hkv, Dk]; last dimension contiguous.
         value:        [T, Hkv, Dv].
-        key_cache:    [N, B, Hkv, Dk], modified.
+        key_cache:    [N, B, Hkv, Dk], modified; in the key's dtype or another one. As
+                      float8_e4m3fn, without scales, what is beyond +-448 is stored as +-448, and
+                      NaN as NaN (`kernels.float8`).
         value_cache:  [N, B, Hkv, Dv], modified.
         slot_mapping: [T] int64: block * B + offset of each token; a negative slot skips its token
                       (padding). No slot occurs twice.

@@ -1,7 +1,7 @@
 """Writing keys and values on the CPU, compiled: `kernels/cpu/write_kv.cpp`.
 
-Owns: checking the tensors and handing them over. Where the cache has another dtype, the reference
-answers.
+Owns: checking the tensors and handing them over. Serves caches of the keys' dtype, and those of
+8-bit floats for float32 and bfloat16; elsewhere the reference answers.
 """
 
 import ctypes
@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from kernels.cpu_library import cpu_library
+from kernels.float8 import FLOAT8
 from kernels.kv_cache import reference
 
 __all__ = ["write_kv"]
 
+_ROUNDED_FROM = {torch.float32: 0, torch.bfloat16: 1}
 _Two, _Three = c_int64 * 2, c_int64 * 3
 
 
@@ -30,7 +32,7 @@ class _Arguments(ctypes.Structure):
         ("value_strides", _Two),
         ("key_cache_strides", _Three),
         ("value_cache_strides", _Three),
-        ("num_threads", c_int64),
+        *((name, c_int64) for name in ("is_float8", "data_type", "num_threads")),
     )
 
 
@@ -51,8 +53,13 @@ def write_kv(
     Raises ValueError if shapes do not fit together, IndexError if a slot is not in the cache;
     nothing is written then.
     """
-    dtype = key.dtype
-    if not dtype == value.dtype == key_cache.dtype == value_cache.dtype:
+    dtype, cache_dtype = key.dtype, key_cache.dtype
+    is_rounded = cache_dtype == FLOAT8 and dtype in _ROUNDED_FROM
+    if (
+        dtype != value.dtype
+        or cache_dtype != value_cache.dtype
+        or not (is_rounded or dtype == cache_dtype)
+    ):
         reference.write_kv(key, value, key_cache, value_cache, slot_mapping)
         return
     num_tokens, num_heads, key_dim = key.shape
@@ -90,6 +97,8 @@ def write_kv(
             _bytes(value, 2),
             _bytes(key_cache, 3),
             _bytes(value_cache, 3),
+            is_rounded,
+            _ROUNDED_FROM.get(dtype, 0),
             torch.get_num_threads(),
         )
     )

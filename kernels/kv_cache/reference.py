@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from kernels.float8 import as_stored, movable
+
 __all__ = ["write_kv"]
 
 
@@ -17,5 +19,5 @@ def write_kv(
     is_wanted = slot_mapping >= 0
     slots = slot_mapping[is_wanted]
     blocks, offsets = slots // block_size, slots % block_size
-    key_cache[blocks, offsets] = key[is_wanted].to(key_cache.dtype)
-    value_cache[blocks, offsets] = value[is_wanted].to(value_cache.dtype)
+    for new, cache in ((key, key_cache), (value, value_cache)):
+        movable(cache)[blocks, offsets] = movable(as_stored(new[is_wanted], cache.dtype))

@@ -39,8 +39,9 @@ class PagedAttention(Protocol):
         query:        [T, Hq, Dk], the rows' new tokens one after another; last dimension
                       contiguous.
         key_cache:    [N, B, Hkv, Dk], blocks of B tokens; Hq is a multiple of Hkv, and query head
-                      h reads KV head h // (Hq // Hkv).
-        value_cache:  [N, B, Hkv, Dv]; Dv may differ from Dk.
+                      h reads KV head h // (Hq // Hkv). In the query's dtype, or float8_e4m3fn,
+                      whose elements are what they stand for, without scales.
+        value_cache:  [N, B, Hkv, Dv] in the dtype of key_cache; Dv may differ from Dk.
         block_table:  [R, max_blocks] int32: position p of row r lies in block
                       block_table[r, p // B] at offset p % B. Entries after the last needed block
                       are not read; neither are blocks that lie wholly before the window of all of

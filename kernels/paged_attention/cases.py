@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kernels.float8 import FLOAT8, as_stored
 from kernels.tolerance import REDUCTION, Tolerance
 
 __all__ = ["CASES", "MATRIX_TOLERANCES", "TOLERANCES", "PagedAttentionCase", "PagedAttentionInputs"]
@@ -40,7 +41,9 @@ class PagedAttentionInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PagedAttentionCase:
-    """One step: `rows` are pairs (new tokens, tokens after the step)."""
+    """One step: `rows` are pairs (new tokens, tokens after the step). `cache_dtype` None: the
+    query's.
+    """
 
     name: str
     rows: tuple[tuple[int, int], ...]
@@ -52,6 +55,7 @@ class PagedAttentionCase:
     sliding_window: int | None = None
     softcap: float | None = None
     has_sinks: bool = False
+    cache_dtype: torch.dtype | None = None
 
     def make_inputs(
         self, dtype: torch.dtype, device: str = "cpu", seed: int = 0
@@ -68,8 +72,8 @@ class PagedAttentionCase:
             (len(self.rows), max(blocks_per_row, default=0) + 1), poisoned, dtype=torch.int32
         )
         shape = (num_blocks, self.block_size, self.num_kv_heads)
-        key_cache = torch.full((*shape, self.key_dim), float("nan"), dtype=dtype)
-        value_cache = torch.full((*shape, self.value_dim), float("nan"), dtype=dtype)
+        key_cache = torch.full((*shape, self.key_dim), float("nan"))
+        value_cache = torch.full((*shape, self.value_dim), float("nan"))
         taken = 0
         for row, (_, seq_len) in enumerate(self.rows):
             blocks = order[taken : taken + blocks_per_row[row]]
@@ -78,8 +82,7 @@ class PagedAttentionCase:
             positions = torch.arange(seq_len)
             slots = (blocks[positions // self.block_size], positions % self.block_size)
             for cache in (key_cache, value_cache):
-                values = torch.randn(seq_len, *cache.shape[2:], generator=generator)
-                cache[slots] = values.to(dtype)
+                cache[slots] = torch.randn(seq_len, *cache.shape[2:], generator=generator)
         lengths = torch.tensor(self.rows, dtype=torch.int32).view(-1, 2)
         query = torch.randn(
             int(lengths[:, 0].sum()), self.num_heads, self.key_dim, generator=generator
@@ -89,8 +92,8 @@ class PagedAttentionCase:
         sinks = torch.randn(self.num_heads, generator=generator) if self.has_sinks else None
         return PagedAttentionInputs(
             query=query.to(dtype).to(device),
-            key_cache=key_cache.to(device),
-            value_cache=value_cache.to(device),
+            key_cache=as_stored(key_cache, self.cache_dtype or dtype).to(device),
+            value_cache=as_stored(value_cache, self.cache_dtype or dtype).to(device),
             block_table=block_table.to(device),
             cu_seqlens_q=cu_seqlens_q.to(device),
             seq_lens=lengths[:, 1].contiguous().to(device),
@@ -139,5 +142,28 @@ CASES = (
         num_kv_heads=8,
         key_dim=128,
         value_dim=128,
+    ),
+    PagedAttentionCase(name="float8", rows=_MIXED, cache_dtype=FLOAT8),
+    PagedAttentionCase(
+        name="float8_everything",
+        rows=_MIXED,
+        num_heads=6,
+        num_kv_heads=2,
+        key_dim=20,
+        value_dim=12,
+        block_size=8,
+        sliding_window=13,
+        softcap=3.0,
+        has_sinks=True,
+        cache_dtype=FLOAT8,
+    ),
+    PagedAttentionCase(
+        name="float8_wide",
+        rows=((1, 300), (40, 90)),
+        num_heads=8,
+        num_kv_heads=2,
+        key_dim=128,
+        value_dim=64,
+        cache_dtype=FLOAT8,
     ),
 )

@@ -1,8 +1,9 @@
 """Paged attention on the CPU, compiled: `kernels/cpu/attention.h` and what it leads to.
 
-Owns: checking the tensors and handing them over. Serves float32 and bfloat16; for other dtypes the
-reference answers. A row's bits depend neither on other rows nor on threads, and (but for the
-instruction set "amx") not on how its prompt is cut into chunks.
+Owns: checking the tensors and handing them over. Serves float32 and bfloat16, over caches of the
+same dtype or of 8-bit floats; for other dtypes the reference answers. A row's bits depend neither
+on other rows nor on threads, and (but for the instruction set "amx" with a cache of bfloat16) not
+on how its prompt is cut into chunks.
 """
 
 import ctypes
@@ -12,11 +13,12 @@ import torch
 from torch import Tensor
 
 from kernels.cpu_library import cpu_library
+from kernels.float8 import FLOAT8
 from kernels.paged_attention import reference
 
 __all__ = ["paged_attention"]
 
-_DATA_TYPES = {torch.float32: 0, torch.bfloat16: 1}
+_DATA_TYPES = {torch.float32: 0, torch.bfloat16: 1, FLOAT8: 2}
 _Two, _Three = c_int64 * 2, c_int64 * 3
 
 
@@ -26,8 +28,8 @@ class _Arguments(ctypes.Structure):
     _fields_ = (
         *((name, c_void_p) for name in ("query", "key_cache", "value_cache", "output")),
         *((name, c_void_p) for name in ("block_table", "cu_seqlens_q", "seq_lens", "sinks")),
-        *((name, c_int64) for name in ("data_type", "num_tokens", "num_rows", "num_heads")),
-        *((name, c_int64) for name in ("num_kv_heads", "key_dim", "value_dim")),
+        *((name, c_int64) for name in ("data_type", "cache_type", "num_tokens", "num_rows")),
+        *((name, c_int64) for name in ("num_heads", "num_kv_heads", "key_dim", "value_dim")),
         *((name, c_int64) for name in ("num_blocks", "block_size", "table_width")),
         ("query_strides", _Two),
         ("key_strides", _Three),
@@ -61,8 +63,7 @@ def paged_attention(
     Raises ValueError if shapes do not fit together, IndexError if a row names a block or a token
     that is not there.
     """
-    data_type = _DATA_TYPES.get(query.dtype)
-    if data_type is None or not query.dtype == key_cache.dtype == value_cache.dtype:
+    if not _is_served(query.dtype, key_cache.dtype, value_cache.dtype):
         return reference.paged_attention(
             query,
             key_cache,
@@ -93,7 +94,8 @@ def paged_attention(
             cu_seqlens_q.data_ptr(),
             seq_lens.data_ptr(),
             None if wide_sinks is None else wide_sinks.data_ptr(),
-            data_type,
+            _DATA_TYPES[query.dtype],
+            _DATA_TYPES[key_cache.dtype],
             num_tokens,
             num_rows,
             num_heads,
@@ -114,6 +116,10 @@ def paged_attention(
         )
     )
     return output
+
+
+def _is_served(query: torch.dtype, keys: torch.dtype, values: torch.dtype) -> bool:
+    return query in (torch.float32, torch.bfloat16) and keys == values and keys in (query, FLOAT8)
 
 
 def _check(

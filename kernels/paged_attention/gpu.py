@@ -8,6 +8,9 @@ al. 2023). A row with several new tokens is cut into tiles of queries that walk 
 running softmax (FlashAttention-2: Dao 2023). In both, the query heads of one KV head are rows of
 one tile, so its keys are read once. Which kernel serves a row, and how it is cut, follows from that
 row alone, so its bits do not depend on the others. Nothing is read back to the host.
+
+Keys and values of 8-bit floats become the query's dtype, which is exact, once they are loaded
+(from compute capability 8.9 on: Triton has no such conversion for older GPUs).
 """
 
 from typing import Any
@@ -80,7 +83,7 @@ def _walk(
             key_cache_ptr + block[None, :] * stride_key_block + slot[None, :] * stride_key_slot
             + kv_head * stride_key_head + key_dims[:, None],
             mask=is_there[None, :] & (key_dims < KEY_DIM)[:, None], other=0.0,
-        )  # fmt: skip  # [DK, N]
+        ).to(query.dtype)  # fmt: skip  # [DK, N]
         scores = _scores(query, key, scale, softcap, HAS_SOFTCAP, PRECISION)
         is_seen = is_there[None, :] & (keys[None, :] <= positions[:, None])
         if HAS_WINDOW:
@@ -96,7 +99,7 @@ def _walk(
             + slot[:, None] * stride_value_slot + kv_head * stride_value_head
             + value_dims[None, :],
             mask=is_there[:, None] & (value_dims < VALUE_DIM)[None, :], other=0.0,
-        )  # fmt: skip  # [N, DV]
+        ).to(query.dtype)  # fmt: skip  # [N, DV]
         total = total * shrink + tl.sum(weights, 1)
         values = values * shrink[:, None]
         values += tl.dot(weights.to(value.dtype), value, input_precision=PRECISION)

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from kernels.float8 import movable
+
 __all__ = ["paged_attention"]
 
 _TILE = 64
@@ -51,8 +53,8 @@ def paged_attention(
         first_block = first_key // block_size
         first_key = first_block * block_size
         blocks = block_table[row, first_block : -(-seq_len // block_size)]
-        row_key = key_cache.index_select(0, blocks).flatten(0, 1)  # [S, Hkv, Dk]
-        row_value = value_cache.index_select(0, blocks).flatten(0, 1)  # [S, Hkv, Dv]
+        row_key = _gather(key_cache, blocks)  # [S, Hkv, Dk]
+        row_value = _gather(value_cache, blocks)  # [S, Hkv, Dv]
         for start, stop in _tiles(row_start - offset, seq_len):
             lowest = _first_key(start, sliding_window)
             keys = slice(lowest - first_key, stop - first_key)
@@ -66,6 +68,11 @@ def paged_attention(
                 softcap,
             )
     return output
+
+
+def _gather(cache: Tensor, blocks: Tensor) -> Tensor:
+    """The tokens of these blocks, in the cache's dtype."""
+    return movable(cache).index_select(0, blocks).view(cache.dtype).flatten(0, 1)
 
 
 def _tiles(start: int, stop: int) -> Iterator[tuple[int, int]]:

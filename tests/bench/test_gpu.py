@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from bench.gpu import main
-from bench.gpu_checks import check_kernels
+from bench.gpu_checks import check_kernels, runs_on
 from bench.gpu_engine import StepTimes
 from bench.gpu_kernels import TINY, time_kernels
 from bench.gpu_table import NOT_MEASURED, write_table
 from bench.gpu_timing import measure_limits
+from kernels.kv_cache.cases import CASES as WRITE_KV_CASES
+from kernels.paged_attention.cases import CASES as ATTENTION_CASES
 from kernels.registry import op_names
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +100,17 @@ def test_an_op_that_computes_something_else_is_red(monkeypatch: pytest.MonkeyPat
     )
     wrong = {each.op: each.wrong for each in check_kernels(CPU, max_cases=1)}
     assert "Mismatched" in (wrong["silu_mul"] or "") or "not close" in (wrong["silu_mul"] or "")
+
+
+@pytest.mark.parametrize(("capability", "runs"), [((8, 6), False), ((8, 9), True), ((9, 0), True)])
+def test_caches_of_8_bit_floats_are_left_out_on_gpus_that_cannot_read_them(
+    capability: tuple[int, int], runs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    for case in (*ATTENTION_CASES, *WRITE_KV_CASES):
+        is_wanted = case.cache_dtype is None or runs
+        assert runs_on(case, torch.device("cuda")) is is_wanted
+        assert runs_on(case, CPU)
 
 
 def test_times_between_steps_are_told_apart_from_steps() -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def test_the_facts_about_the_engine(parts: EngineParts, random_folder: Path) -> 
     assert info.vocab_size == len(parts.tokenizer) == 2048
     assert (info.num_blocks, info.block_size) == (256, 16)
     assert info.kv_cache_bytes == 256 * 16 * 4 * 2 * 2 * 32 * 4
+    assert info.kv_cache_dtype == "float32"
     assert info.eos_token_ids == {0, 2}
     assert info.generation_defaults.temperature is None
     assert info.fingerprint.startswith("fp_")
@@ -110,6 +112,28 @@ def test_bfloat16_runs(random_folder: Path) -> None:
     assert parts.info.dtype == "bfloat16"
     assert _answer(parts, "hello").num_output_tokens > 0
     parts.core.shutdown()
+
+
+def test_a_cache_of_8_bit_floats_runs_and_holds_four_times_as_much(random_folder: Path) -> None:
+    config = EngineConfig(
+        model=ModelConfig(model=str(random_folder), max_model_len=100),
+        cache=CacheConfig(kv_cache_memory_bytes=2**20),
+    )
+    parts = build_engine(config)
+    in_eight_bits = replace(config, cache=replace(config.cache, kv_cache_dtype="fp8"))
+    smaller = build_engine(in_eight_bits)
+    assert smaller.info.num_blocks == 4 * parts.info.num_blocks
+    assert smaller.info.kv_cache_bytes == parts.info.kv_cache_bytes == 2**20
+    assert smaller.info.kv_cache_dtype == "float8_e4m3fn"
+    assert smaller.info.fingerprint != parts.info.fingerprint
+    assert _answer(smaller, "hello").num_output_tokens > 0
+    for each in (parts, smaller):
+        each.core.shutdown()
+
+
+def test_an_unknown_format_of_the_cache_is_refused() -> None:
+    with pytest.raises(EngineError, match="--kv-cache-dtype 'int8': use auto or fp8"):
+        build_engine(EngineConfig(cache=CacheConfig(kv_cache_dtype="int8")))
 
 
 def test_the_other_package_called_kernels_is_told_about_before_anything_breaks(

@@ -56,7 +56,9 @@ def _answer(request: Request) -> Answer:
     return tuple(request.output_token_ids), bits + rows.top_logprobs.tobytes()
 
 
-def _run(loaded: object, draw: random.Random, tokens: dict[str, list[int]]) -> dict[str, Answer]:
+def _run(
+    loaded: object, draw: random.Random, tokens: dict[str, list[int]], kv_cache_dtype: str = "auto"
+) -> dict[str, Answer]:
     """One run in circumstances of its own."""
     interrupted = draw.random() < 0.3
     done = {name: made[: draw.randrange(len(made))] for name, made in tokens.items()}
@@ -69,6 +71,7 @@ def _run(loaded: object, draw: random.Random, tokens: dict[str, list[int]]) -> d
         max_num_batched_tokens=draw.choice((9, 64, 400)),
         max_num_seqs=draw.choice((2, 5, 64)),
         max_num_scored_tokens=draw.choice((3, 50)),
+        kv_cache_dtype=kv_cache_dtype,
     ) as engine:
         if draw.random() < 0.5:  # the cache is warm
             engine.run([make_request("before", list(requests[0].prompt_token_ids), 3)])
@@ -76,13 +79,15 @@ def _run(loaded: object, draw: random.Random, tokens: dict[str, list[int]]) -> d
 
 
 @pytest.mark.parametrize(
-    ("family", "dtype", "num_runs", "is_packed"),
+    ("family", "dtype", "num_runs", "is_packed", "kv_cache_dtype"),
     [
-        ("qwen3", "float32", 16, True),
-        ("qwen3", "float32", 8, False),
-        ("llama", "bfloat16", 16, True),
-        ("llama", "bfloat16", 8, False),
-        ("gemma3", "bfloat16", 4, True),
+        ("qwen3", "float32", 16, True, "auto"),
+        ("qwen3", "float32", 8, False, "auto"),
+        ("llama", "bfloat16", 16, True, "auto"),
+        ("llama", "bfloat16", 8, False, "auto"),
+        ("gemma3", "bfloat16", 4, True, "auto"),
+        ("qwen3", "float32", 6, False, "fp8"),
+        ("llama", "bfloat16", 6, True, "fp8"),
     ],
 )
 def test_bits_are_the_same_in_fifty_shuffled_and_interrupted_runs(
@@ -90,6 +95,7 @@ def test_bits_are_the_same_in_fifty_shuffled_and_interrupted_runs(
     dtype: str,
     num_runs: int,
     is_packed: bool,
+    kv_cache_dtype: str,
     checkpoints: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -97,12 +103,13 @@ def test_bits_are_the_same_in_fifty_shuffled_and_interrupted_runs(
     monkeypatch.setattr(packed, "LEAST_WEIGHTS", 1 if is_packed else 1 << 60)
     pack_linear_layers(loaded.module)
     make_invariant(loaded.module, family)
-    with tiny_engine(loaded, num_blocks=400) as engine:
+    with tiny_engine(loaded, num_blocks=400, kv_cache_dtype=kv_cache_dtype) as engine:
         expected = _answers(engine, _requests({}))
     assert len({tokens for tokens, _ in expected.values()}) == NUM_REQUESTS
     tokens = {name: list(answer[0]) for name, answer in expected.items()}
     for seed in range(num_runs):
-        assert _run(loaded, random.Random(seed), tokens) == expected, f"run {seed}"
+        answers = _run(loaded, random.Random(seed), tokens, kv_cache_dtype)
+        assert answers == expected, f"run {seed}"
 
 
 def test_two_threads_give_the_same_bits_in_any_company_too(checkpoints: Path) -> None:

@@ -45,20 +45,24 @@ def _requests() -> list[Request]:
     return requests
 
 
-@pytest.mark.parametrize("family", ["qwen3", "qwen3_moe"])
+@pytest.mark.parametrize(
+    ("family", "kv_cache_dtype"), [("qwen3", "auto"), ("qwen3_moe", "auto"), ("qwen3", "fp8")]
+)
 def test_tokens_are_the_same_alone_and_among_shuffled_neighbours(
-    family: str, checkpoints: Path
+    family: str, kv_cache_dtype: str, checkpoints: Path
 ) -> None:
     loaded = load_tiny(family, checkpoints)
     alone: dict[str, list[int]] = {}
     for request in _requests():
-        with tiny_engine(loaded) as engine:
+        with tiny_engine(loaded, kv_cache_dtype=kv_cache_dtype) as engine:
             alone |= engine.run([request])
     assert len({tuple(tokens) for tokens in alone.values()}) > NUM_REQUESTS // 2
     for seed in range(3):
         requests = _requests()
         random.Random(seed).shuffle(requests)
-        with tiny_engine(loaded, num_blocks=80, max_num_batched_tokens=48) as engine:
+        with tiny_engine(
+            loaded, num_blocks=80, max_num_batched_tokens=48, kv_cache_dtype=kv_cache_dtype
+        ) as engine:
             assert engine.run(requests) == alone
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine.cache_dtype import stored_layers
 from engine.config import CacheConfig
 from engine.errors import CacheSizeError
 from engine.kv_cache import KVCache, MemoryBudget, num_blocks_for
@@ -98,3 +99,13 @@ def test_no_room_at_all_is_refused_without_advice_that_cannot_help() -> None:
 def test_a_cache_that_cannot_be_allocated_says_so() -> None:
     with pytest.raises(CacheSizeError, match="does not fit on cpu"):
         KVCache(LAYERS, num_blocks=10**13, block_size=16, device=CPU)
+
+
+def test_eight_bits_hold_two_to_four_times_as_many_blocks() -> None:
+    layers = stored_layers(LAYERS, "fp8")
+    assert [x.bytes_per_token for x in layers] == [2 * 32, 32]
+    cache = KVCache(layers, num_blocks=5, block_size=4, device=CPU)
+    assert {x.dtype for x in (*cache.keys, *cache.values)} == {torch.float8_e4m3fn}
+    assert cache.num_bytes == 5 * 4 * 96
+    assert not any(x.view(torch.uint8).any() for x in (*cache.keys, *cache.values))
+    assert stored_layers(LAYERS, "auto") == LAYERS

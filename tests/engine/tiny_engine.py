@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from engine.block_pool import BlockPool
+from engine.cache_dtype import stored_layers
 from engine.config import ModelConfig, SchedulerConfig
 from engine.core import EngineCore
 from engine.cuda_graphs import Recorder
@@ -87,8 +88,9 @@ def tiny_engine(
     max_in_flight: int = 1,
     max_num_scored_tokens: int = 256,
     recorder: Recorder | None = None,
+    kv_cache_dtype: str = "auto",
 ) -> Iterator[TinyEngine]:
-    layers = list(loaded.layers.values())
+    layers = stored_layers(loaded.layers.values(), kv_cache_dtype)
     cache = KVCache(layers, num_blocks=num_blocks, block_size=block_size, device=loaded.device)
     pool = BlockPool(num_blocks)
     scheduler = Scheduler(

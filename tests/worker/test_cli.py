@@ -11,7 +11,13 @@ from worker.errors import RunError
 ROOT = Path(__file__).parent.parent.parent
 VLLM_FLAGS = (
     *("--model", "--dtype", "--max-model-len", "--max-num-seqs", "--max-num-batched-tokens"),
-    *("--gpu-memory-utilization", "--block-size", "--no-enable-prefix-caching", "--seed"),
+    *(
+        "--gpu-memory-utilization",
+        "--kv-cache-dtype",
+        "--block-size",
+        "--no-enable-prefix-caching",
+        "--seed",
+    ),
     *("--served-model-name", "--chat-template", "--host", "--port", "--revision"),
 )
 OUR_FLAGS = (
@@ -55,6 +61,7 @@ def test_vllm_s_flag_names_are_there(capsys: pytest.CaptureFixture[str]) -> None
         (["run", "x", "-o", "y", "--max-num-seqs", "0"], "--max-num-seqs"),
         (["run", "x", "-o", "y", "--max-num-seqs", "many"], "--max-num-seqs"),
         (["run", "x", "-o", "y", "--dtype", "int3"], "--dtype"),
+        (["run", "x", "-o", "y", "--kv-cache-dtype", "int8"], "--kv-cache-dtype"),
         (["run", "x", "-o", "y", "--gpu-memory-utilization", "1.5"], "--gpu-memory-utilization"),
         (["bogus"], "bogus"),
         (["status"], "ID"),

@@ -1,7 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from engine.config import EngineConfig, ModelConfig, SchedulerConfig
+from engine.config import CacheConfig, EngineConfig, ModelConfig, SchedulerConfig
 from worker.identity import engine_identity
 
 
@@ -19,12 +19,13 @@ def test_what_changes_tokens_changes_the_identity(tmp_path: Path) -> None:
         identity(chat_template=str(template)),
         engine_identity(EngineConfig(seed=1), "hash"),
         engine_identity(EngineConfig(deterministic=True), "hash"),
+        engine_identity(EngineConfig(cache=CacheConfig(kv_cache_dtype="fp8")), "hash"),
         engine_identity(EngineConfig(), "another"),
     }
     template.write_text("two")
     known.add(identity(chat_template=str(template)))
     known |= {identity(tool_call_parser="hermes"), identity(reasoning_parser="hermes")}
-    assert len(known) == 10
+    assert len(known) == 11
 
 
 def test_how_much_runs_at_a_time_does_not() -> None:

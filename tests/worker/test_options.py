@@ -44,6 +44,7 @@ def test_the_engine_gets_what_the_flags_say(tmp_path: Path) -> None:
             max_num_batched_tokens=17,
             block_size=8,
             kv_cache_memory_bytes="1MB",
+            kv_cache_dtype="fp8",
             enable_prefix_caching=False,
             enforce_eager=True,
         ),
@@ -56,6 +57,7 @@ def test_the_engine_gets_what_the_flags_say(tmp_path: Path) -> None:
     assert config.scheduler.max_num_batched_tokens == 17
     assert config.cache.block_size == 8
     assert config.cache.kv_cache_memory_bytes == 1_000_000
+    assert config.cache.kv_cache_dtype == "fp8"
     assert not config.cache.enable_prefix_caching
     assert config.enforce_eager
     assert config.seed == 7

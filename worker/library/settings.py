@@ -44,6 +44,7 @@ class EngineSettings(TypedDict, total=False):
     block_size: int
     gpu_memory_utilization: float
     kv_cache_memory_bytes: int | str | None
+    kv_cache_dtype: Literal["auto", "fp8"]
     enable_prefix_caching: bool
     enforce_eager: bool
 

@@ -1,10 +1,13 @@
 """Rows with more than one split of keys, in shapes that take each way through the kernel."""
 
+from dataclasses import replace
+
+from kernels.float8 import FLOAT8
 from kernels.paged_attention.cases import PagedAttentionCase
 
 __all__ = ["LONG_CASES"]
 
-LONG_CASES = (
+_PLAIN_CASES = (
     PagedAttentionCase(name="grouped", rows=((1, 1300), (40, 700), (3, 520), (1, 5))),
     PagedAttentionCase(
         name="real_heads_long",
@@ -35,4 +38,8 @@ LONG_CASES = (
         softcap=3.0,
         has_sinks=True,
     ),
+)
+
+LONG_CASES = _PLAIN_CASES + tuple(
+    replace(case, name=f"{case.name}_float8", cache_dtype=FLOAT8) for case in _PLAIN_CASES
 )

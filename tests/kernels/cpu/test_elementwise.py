@@ -1,5 +1,6 @@
 """The compiled norm, rotary embedding, activations and KV write, on each instruction set."""
 
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -98,8 +99,8 @@ def test_angles_may_be_wider_than_the_heads(compiled):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("case", kv_cache.CASES, ids=lambda case: case.name)
 def test_write_kv_writes_what_the_reference_writes(compiled, case, dtype, cache_dtype):
-    ours = case.make_inputs(dtype, cache_dtype=cache_dtype)
-    theirs = case.make_inputs(dtype, cache_dtype=cache_dtype)
+    case = replace(case, cache_dtype=case.cache_dtype or cache_dtype)
+    ours, theirs = case.make_inputs(dtype), case.make_inputs(dtype)
     fast("write_kv")(**arguments(ours))
     reference("write_kv")(**arguments(theirs))
     assert_same(ours.key_cache, theirs.key_cache)
@@ -108,6 +109,27 @@ def test_write_kv_writes_what_the_reference_writes(compiled, case, dtype, cache_
 
 def assert_same(ours, theirs):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_number_is_rounded_to_8_bits_as_the_reference_rounds_it(compiled, dtype):
+    patterns = torch.arange(2**16, dtype=torch.int32).to(torch.int16)
+    if dtype == torch.float32:
+        generator = torch.Generator().manual_seed(0)
+        patterns = torch.randint(-(2**31), 2**31, (2**16,), generator=generator).int()
+    key = patterns.view(dtype).view(64, 2, 512)
+    value = key[..., :509]
+    found, expected = [
+        [torch.zeros(64, 1, *x.shape[1:], dtype=torch.float8_e4m3fn) for x in (key, value)]
+        for _ in range(2)
+    ]
+    fast("write_kv")(key, value, *found, torch.arange(64))
+    reference("write_kv")(key, value, *expected, torch.arange(64))
+    for ours, theirs in zip(found, expected, strict=True):
+        is_nan = theirs.isnan()
+        assert torch.equal(ours.isnan(), is_nan)
+        same = ours.view(torch.uint8) == theirs.view(torch.uint8)
+        assert bool((same | is_nan).all())
 
 
 def test_write_kv_reads_transposed_heads(compiled):

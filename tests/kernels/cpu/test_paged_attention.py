@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from kernels.float8 import FLOAT8
 from kernels.paged_attention.cases import CASES, TOLERANCES, PagedAttentionCase
 from kernels.paged_attention.reference import paged_attention as reference
 from kernels.registry import resolve
@@ -64,7 +65,7 @@ def in_chunks(inputs, bounds):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("case", LONG_CASES, ids=lambda case: case.name)
 def test_token_has_the_same_bits_however_its_prompt_is_cut(compiled, case, dtype):
-    if (compiled, dtype) == ("amx", torch.bfloat16):
+    if (compiled, dtype, case.cache_dtype) == ("amx", torch.bfloat16, None):
         pytest.skip("AMX tiles add in another order than what computes lone tokens")
     inputs = replace(case, rows=((140, 1150),)).make_inputs(dtype)
     whole = attend(inputs)
@@ -124,6 +125,47 @@ def test_nan_stays_with_its_head(compiled):
     assert output[7, 2].isnan().all()
     output[7, 2] = expected[7, 2]
     assert torch.equal(output, expected)
+
+
+@pytest.mark.parametrize("width", [256, 255])
+@pytest.mark.parametrize("num_queries", [1, 12], ids=["few", "many"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_8_bit_float_is_read_as_what_it_is(compiled, dtype, num_queries, width):
+    """A token that sees one key has that key's value as its result."""
+    case = PagedAttentionCase(
+        name="x",
+        rows=((num_queries, num_queries),),
+        value_dim=width,
+        block_size=1,
+        cache_dtype=FLOAT8,
+        sliding_window=1,
+    )
+    inputs = case.make_inputs(dtype)
+    codes = torch.arange(width, dtype=torch.int32).to(torch.uint8)
+    inputs.value_cache.view(torch.uint8)[...] = codes
+    output = attend(inputs)
+    expected = codes.view(FLOAT8).to(dtype).expand_as(output)
+    torch.testing.assert_close(output, expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("num_queries", [1, 30], ids=["few", "many"])
+def test_nan_among_8_bit_keys_stays_with_the_tokens_that_see_it(compiled, num_queries):
+    case = PagedAttentionCase(
+        name="x", rows=((num_queries, 600), (num_queries, 600)), cache_dtype=FLOAT8
+    )
+    inputs = case.make_inputs(torch.float32)
+    expected = attend(inputs)
+    inputs.key_cache.view(torch.uint8)[inputs.block_table[0, 33], 5, 1, 3] = 0xFF
+    output = attend(inputs)
+    assert output[:num_queries, 2:].isnan().all()
+    assert torch.equal(output[:num_queries, :2], expected[:num_queries, :2])
+    assert torch.equal(output[num_queries:], expected[num_queries:])
+
+
+def test_caches_of_two_formats_are_left_to_the_reference(compiled):
+    inputs = replace(CASES[1], cache_dtype=FLOAT8).make_inputs(torch.float32)
+    mixed = replace(inputs, value_cache=inputs.value_cache.float())
+    assert torch.equal(attend(mixed), reference(**arguments(mixed)))
 
 
 def test_large_scores_do_not_overflow(compiled):

@@ -32,6 +32,9 @@ from tests.kernels.arguments import arguments
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
 
 
+HALF = ("mixed", "everything", "float8", "float8_everything")
+
+
 def by_name(case):
     return case.name
 
@@ -39,7 +42,7 @@ def by_name(case):
 @pytest.mark.parametrize(
     ("case", "dtype"),
     [(case, torch.float32) for case in ATTENTION_CASES if case.name != "real_heads"]
-    + [(case, torch.float16) for case in ATTENTION_CASES if case.name in ("mixed", "everything")],
+    + [(case, torch.float16) for case in ATTENTION_CASES if case.name in HALF],
     ids=str,
 )
 def test_paged_attention(case, dtype):
@@ -56,9 +59,10 @@ def test_paged_attention(case, dtype):
 
 
 @DTYPES
-def test_a_rows_attention_does_not_depend_on_its_neighbours(dtype):
+@pytest.mark.parametrize("name", ["mixed", "float8"])
+def test_a_rows_attention_does_not_depend_on_its_neighbours(name, dtype):
     attend = paged_attention_gpu.paged_attention
-    case = next(case for case in ATTENTION_CASES if case.name == "mixed")
+    case = next(case for case in ATTENTION_CASES if case.name == name)
     inputs = arguments(case.make_inputs(dtype))
     together = attend(**inputs)
     bounds = inputs["cu_seqlens_q"].tolist()
@@ -125,7 +129,9 @@ def test_write_kv(case, dtype):
     kv_cache_gpu.write_kv(**ours)
     kv_cache.write_kv(**theirs)
     for name in ("key_cache", "value_cache"):
-        torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=0, equal_nan=True)
+        found, expected = ours[name].float(), theirs[name].float()
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+        assert torch.equal(found.signbit() | found.isnan(), expected.signbit() | expected.isnan())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ pytest.importorskip("triton", reason="triton is not installed")
 
 import torch
 import triton
+from triton.compiler import CompilationError
 
 from kernels.activation import gpu as activation
 from kernels.kv_cache import gpu as kv_cache
@@ -21,6 +22,8 @@ from tests.kernels.gpu.compilation import compile_kernel
 pytestmark = pytest.mark.slow
 
 FLOAT32 = {"partial_ptr", "partial_highest_ptr", "partial_total_ptr"}
+FLOAT8 = "fp8e4nv"
+CACHES = {"key_cache_ptr", "value_cache_ptr"}
 INT32 = {"cu_seqlens_ptr", "seq_lens_ptr", "block_table_ptr"}
 # Triton 3.6 keeps a few values of the largest tiles in local memory, and exchanges some through
 # shared memory that 3.9 exchanges between threads.
@@ -28,10 +31,10 @@ IS_OLDER = tuple(map(int, triton.__version__.split(".")[:2])) < (3, 9)
 SPILLED_BYTES = 128 if IS_OLDER else 0
 EXCHANGED_BYTES = 16 * 1024 if IS_OLDER else 1024
 # Of a program, in bytes: what one multiprocessor can give.
-SHARED_BYTES = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
+SHARED_BYTES = {80: 163 * 1024, 89: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 
 
-def types_of(kernel: Any, dtype: str) -> dict[str, str]:
+def types_of(kernel: Any, dtype: str, cache: str | None = None) -> dict[str, str]:
     types = {}
     for name in kernel.arg_names:
         if name in FLOAT32:
@@ -40,11 +43,17 @@ def types_of(kernel: Any, dtype: str) -> dict[str, str]:
             types[name] = "*i64"
         elif name in INT32:
             types[name] = "*i32"
+        elif name in CACHES:
+            types[name] = f"*{cache or dtype}"
         elif name.endswith("_ptr"):
             types[name] = f"*{dtype}"
         else:
             types[name] = "fp32" if name in ("scale", "softcap", "eps") else "i32"
     return types
+
+
+# 8-bit floats have conversions from 8.9 on.
+ATTENTION = [(80, "bf16"), (90, "bf16"), (100, "bf16"), (89, FLOAT8), (90, FLOAT8), (100, FLOAT8)]
 
 
 def attention_constants(width: int, group: int) -> dict[str, Any]:
@@ -56,23 +65,24 @@ def attention_constants(width: int, group: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("width", [64, 128, 256])
-@pytest.mark.parametrize("architecture", [80, 90, 100])
-def test_decode_attention_fits_without_spills(architecture: int, width: int) -> None:
+@pytest.mark.parametrize(("architecture", "cache"), ATTENTION)
+def test_decode_attention_fits_without_spills(architecture: int, cache: str, width: int) -> None:
     kernel = paged_attention._decode_attention_kernel
     tile = paged_attention._decode_tile(torch.bfloat16, width)
     options = {name: tile.pop(name) for name in ("num_warps", "num_stages")}
     constants = {
         **attention_constants(width, group=4), **tile, "BLOCK_M": 16, "KEYS_PER_SPLIT": 512,
     }  # fmt: skip
-    needs = compile_kernel(kernel, types_of(kernel, "bf16"), constants, architecture, **options)
+    types = types_of(kernel, "bf16", cache)
+    needs = compile_kernel(kernel, types, constants, architecture, **options)
     assert needs.local_bytes <= SPILLED_BYTES
     assert needs.shared_bytes <= SHARED_BYTES[architecture] // 2  # two programs at a time
     assert "mma" in needs.ptx
 
 
 @pytest.mark.parametrize("width", [64, 128, 256])
-@pytest.mark.parametrize("architecture", [80, 90, 100])
-def test_chunk_attention_fits_without_spills(architecture: int, width: int) -> None:
+@pytest.mark.parametrize(("architecture", "cache"), ATTENTION)
+def test_chunk_attention_fits_without_spills(architecture: int, cache: str, width: int) -> None:
     kernel = paged_attention._chunk_attention_kernel
     tile = paged_attention._chunk_tile(torch.bfloat16, width)
     options = {name: tile.pop(name) for name in ("num_warps", "num_stages")}
@@ -80,10 +90,13 @@ def test_chunk_attention_fits_without_spills(architecture: int, width: int) -> N
         **attention_constants(width, group=4), **tile,
         "BLOCK_Q": tile["BLOCK_M"] // 4, "HAS_SINKS": False,
     }  # fmt: skip
-    needs = compile_kernel(kernel, types_of(kernel, "bf16"), constants, architecture, **options)
+    types = types_of(kernel, "bf16", cache)
+    needs = compile_kernel(kernel, types, constants, architecture, **options)
     assert needs.local_bytes <= SPILLED_BYTES
     assert needs.shared_bytes <= SHARED_BYTES[architecture]
-    assert {80: "mma.sync", 90: "wgmma", 100: "tcgen05.mma"}[architecture] in needs.ptx
+    assert {80: "mma.sync", 89: "mma.sync", 90: "wgmma", 100: "tcgen05.mma"}[
+        architecture
+    ] in needs.ptx
 
 
 SIMPLE = (
@@ -93,7 +106,7 @@ SIMPLE = (
     (rms_norm._rms_norm_kernel, {"BLOCK": 4096, "HAS_RESIDUAL": True, "IS_WIDE": False}, 8),
     (rope._rope_kernel, {"BLOCK_HEADS": 8, "BLOCK_DIM": 128}, 2),
     (activation._gated_activation_kernel, {"KIND": 0, "BLOCK": 1024}, 4),
-    (kv_cache._write_kv_kernel, {"BLOCK_KEY": 1024, "BLOCK_VALUE": 1024}, 4),
+    (kv_cache._write_kv_kernel, {"BLOCK_KEY": 1024, "BLOCK_VALUE": 1024, "IS_FLOAT8": False}, 4),
 )  # fmt: skip
 
 
@@ -109,6 +122,26 @@ def test_the_other_kernels_fit_without_spills(
     assert needs.local_bytes <= SPILLED_BYTES
     assert needs.registers <= 128
     assert needs.shared_bytes <= EXCHANGED_BYTES
+
+
+@pytest.mark.parametrize("architecture", [80, 89, 90, 100])
+def test_writing_8_bit_floats_fits_everywhere(architecture: int) -> None:
+    kernel = kv_cache._write_kv_kernel
+    constants = {"BLOCK_KEY": 1024, "BLOCK_VALUE": 1024, "IS_FLOAT8": True}
+    types = types_of(kernel, "bf16", "u8")
+    needs = compile_kernel(kernel, types, constants, architecture, num_warps=4)
+    assert needs.local_bytes <= SPILLED_BYTES
+    assert needs.registers <= 128
+    assert needs.shared_bytes <= EXCHANGED_BYTES
+
+
+def test_reading_8_bit_floats_does_not_compile_for_what_the_engine_refuses() -> None:
+    kernel = paged_attention._decode_attention_kernel
+    constants = {
+        **attention_constants(64, group=4), "BLOCK_N": 32, "BLOCK_M": 16, "KEYS_PER_SPLIT": 512,
+    }  # fmt: skip
+    with pytest.raises(CompilationError, match="fp8e4nv not supported in this architecture"):
+        compile_kernel(kernel, types_of(kernel, "bf16", FLOAT8), constants, 80)
 
 
 SAMPLING_TYPES = {

@@ -26,6 +26,7 @@ def test_settings_become_options() -> None:
     [
         ({"block_size": 4096}, "block_size=4096: it must be at most 1024"),
         ({"gpu_memory_utilization": 0}, "gpu_memory_utilization=0.0: it must be at least 0.01"),
+        ({"kv_cache_dtype": "int8"}, "kv_cache_dtype='int8': Input should be 'auto' or 'fp8'"),
         ({"max_num_seqs": "many"}, "max_num_seqs='many': "),
         ({"seed": None}, "seed=None: "),
         ({"zzz": 1}, "there is no setting zzz; there are revision, "),
