@@ -94,6 +94,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
     _check_packages()
     from engine.cache_dtype import check_cache_dtype
     from engine.chat_template import ChatTemplate, read_chat_template
+    from engine.deterministic import check_attention
     from engine.model.invariant import make_invariant
     from engine.model.load import load_model
     from engine.model.packed import pack_linear_layers
@@ -116,6 +117,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
     pack_linear_layers(loaded.module)
     if config.deterministic:
         make_invariant(loaded.module, name)
+        check_attention(loaded.dtype, config.cache.kv_cache_dtype, name)
     with on_device(device):
         check_paged_attention(loaded, expected, name)
     tokenizer = load_tokenizer(folder, name)
