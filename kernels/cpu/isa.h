@@ -14,6 +14,7 @@ constexpr Kernels kKernels = {
          ItemEntry<BFloat16, FewProducts<BFloat16>>::kKernel},
         {ItemEntry<float, ManyProducts<float>>::kKernel,
          ItemEntry<BFloat16, ManyProducts<BFloat16>>::kKernel},
+        {true, true},
     },
     {rms_norm, gated, rope},
 };
