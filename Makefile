@@ -54,6 +54,7 @@ WORKLOADS ?= W1s W2s W3s W4s
 
 bench: $(STAMP) ## time kernels and engine beside what the machine can do, as JSON lines
 	$(BIN)/python -m bench.kernels
+	$(BIN)/python -m bench.shared_prefix
 	@$(BIN)/python -m bench.models --out build/models --only $(MODEL) >/dev/null
 	@for workload in $(WORKLOADS); do \
 		$(BIN)/headrace bench --model build/models/$(MODEL) --workload $$workload --json \

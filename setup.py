@@ -19,6 +19,8 @@ AVX512 += ["-mprefer-vector-width=512"]
 # the library is loaded.
 SOURCES: dict[str, list[str]] = {
     "attention.cpp": [],
+    "attention_plan.cpp": [],
+    "attention_sharing.cpp": [],
     "isa_portable.cpp": [],
     "library.cpp": [],
     "processor.cpp": [],

@@ -41,10 +41,12 @@ HEADRACE_INLINE void softmax_tile(float* scores, State state, int64_t q, int64_t
   }
   const float before = state.maximum[q];
   if (!(tile_maximum <= before)) {
-    const Vec factor = exponential(splat(before - tile_maximum));
     state.maximum[q] = tile_maximum;
-    state.sum[q] *= factor[0];
-    scale_values(state.values + q * padded_dim, padded_dim, factor);
+    if (before != -__builtin_inff()) {  // else all is zero so far
+      const Vec factor = exponential(splat(before - tile_maximum));
+      state.sum[q] *= factor[0];
+      scale_values(state.values + q * padded_dim, padded_dim, factor);
+    }
   }
   const Vec shift = splat(state.maximum[q]);
   Vec sum{};
@@ -61,16 +63,25 @@ __attribute__((noinline)) static void merge_states(State total, State split, int
                                                    int64_t padded_dim) {
   for (int64_t q = 0; q < num_queries; ++q) {
     if (split.maximum[q] == -__builtin_inff()) continue;
-    const bool is_higher = !(split.maximum[q] <= total.maximum[q]);
-    const float highest = is_higher ? split.maximum[q] : total.maximum[q];
-    const Vec total_factor = exponential(splat(total.maximum[q] - highest));
-    const Vec split_factor = exponential(splat(split.maximum[q] - highest));
-    total.maximum[q] = highest;
-    total.sum[q] = total.sum[q] * total_factor[0] + split.sum[q] * split_factor[0];
     float* into = total.values + q * padded_dim;
     const float* from = split.values + q * padded_dim;
-    for (int64_t i = 0; i < padded_dim; i += kWidth) {
-      store(into + i, load(into + i) * total_factor + load(from + i) * split_factor);
+    if (total.maximum[q] == -__builtin_inff()) {  // nothing was visible, not even NaN counts
+      total.maximum[q] = split.maximum[q];
+      total.sum[q] = split.sum[q];
+      __builtin_memcpy(into, from, padded_dim * sizeof(float));
+    } else if (split.maximum[q] <= total.maximum[q]) {
+      const Vec factor = exponential(splat(split.maximum[q] - total.maximum[q]));
+      total.sum[q] += split.sum[q] * factor[0];
+      for (int64_t i = 0; i < padded_dim; i += kWidth) {
+        store(into + i, load(into + i) + load(from + i) * factor);
+      }
+    } else {
+      const Vec factor = exponential(splat(total.maximum[q] - split.maximum[q]));
+      total.maximum[q] = split.maximum[q];
+      total.sum[q] = total.sum[q] * factor[0] + split.sum[q];
+      for (int64_t i = 0; i < padded_dim; i += kWidth) {
+        store(into + i, load(into + i) * factor + load(from + i));
+      }
     }
   }
 }

@@ -18,6 +18,7 @@ constexpr Kernels kKernels = {
          ItemEntry<BFloat16, BFloat16, ManyProducts<BFloat16>>::kKernel,
          ItemEntry<float, Float8, ManyProducts<Float8>>::kKernel,
          ItemEntry<OrderedBFloat16, Float8, ManyProducts<Float8>>::kKernel},
+        {true, true, true, true},
     },
     {rms_norm, gated, rope, round_to_float8},
 };

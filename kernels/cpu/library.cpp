@@ -59,6 +59,7 @@ int headrace_select(int64_t instruction_set) {
     case kAmx:
       chosen = kAvx512Kernels;
       chosen.attention.many[kBFloat16] = kAmxAttention;
+      chosen.attention.have_same_bits[kBFloat16] = false;
       return 0;
 #endif
     default: return 1;
@@ -69,12 +70,13 @@ void headrace_use_threads(void* region) {
   parallel_region = reinterpret_cast<ParallelRegion>(region);
 }
 
-void headrace_argument_sizes(int64_t (&sizes)[5]) {
+void headrace_argument_sizes(int64_t (&sizes)[6]) {
   sizes[0] = sizeof(AttentionArguments);
   sizes[1] = sizeof(WriteKVArguments);
   sizes[2] = sizeof(NormArguments);
   sizes[3] = sizeof(GatedArguments);
   sizes[4] = sizeof(RopeArguments);
+  sizes[5] = sizeof(TileCount);
 }
 
 int headrace_paged_attention(const AttentionArguments* args) {
@@ -108,3 +110,5 @@ int headrace_rope(const RopeArguments* args) {
       args->num_tokens, elements, args->num_threads,
       [&](int64_t begin, int64_t end) { chosen.elementwise.rope(*args, begin, end); });
 }
+
+int headrace_attention_tiles(TileCount* count) { return count_tiles(chosen.attention, *count); }

@@ -3,7 +3,8 @@
 Owns: cases, tolerances, inputs. Must not know: implementations.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +12,16 @@ from torch import Tensor
 from kernels.float8 import FLOAT8, as_stored
 from kernels.tolerance import REDUCTION, Tolerance
 
-__all__ = ["CASES", "MATRIX_TOLERANCES", "TOLERANCES", "PagedAttentionCase", "PagedAttentionInputs"]
+__all__ = [
+    "CASES",
+    "MATRIX_TOLERANCES",
+    "TOLERANCES",
+    "PagedAttentionCase",
+    "PagedAttentionInputs",
+    "SharedText",
+    "share_blocks",
+    "unshare_blocks",
+]
 
 TOLERANCES = REDUCTION
 # Matrix units take the softmax's weights in the dtype of the values, so these are rounded too.
@@ -102,6 +112,51 @@ class PagedAttentionCase:
             softcap=self.softcap,
             sinks=None if sinks is None else sinks.to(dtype).to(device),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class SharedText:
+    """`rows` have the same tokens at the positions [start, stop), in blocks of the first one."""
+
+    rows: tuple[int, ...]
+    start: int
+    stop: int
+
+
+def share_blocks(inputs: PagedAttentionInputs, texts: Iterable[SharedText]) -> PagedAttentionInputs:
+    """The inputs with rows that name the same blocks, where these lie wholly within a shared text
+    and a row is long enough. Texts are shared one after another.
+    """
+    size = inputs.key_cache.shape[1]
+    table = inputs.block_table.clone()
+    for text in texts:
+        owner, *others = text.rows
+        for row in others:
+            num_blocks = -(-int(inputs.seq_lens[row]) // size)
+            blocks = slice(-(-text.start // size), min(text.stop // size, num_blocks))
+            table[row, blocks] = table[owner, blocks]
+    return replace(inputs, block_table=table)
+
+
+def unshare_blocks(inputs: PagedAttentionInputs, seed: int = 0) -> PagedAttentionInputs:
+    """The same keys and values, in blocks that belong to one row each, in random order."""
+    size = inputs.key_cache.shape[1]
+    num_needed = [-(-seq_len // size) for seq_len in inputs.seq_lens.tolist()]
+    needed = [row[:n] for row, n in zip(inputs.block_table, num_needed, strict=True)]
+    order = torch.randperm(sum(num_needed), generator=torch.Generator().manual_seed(seed))
+    places = order.argsort().int()
+    table = torch.zeros_like(inputs.block_table)
+    taken = 0
+    for row, count in zip(table, num_needed, strict=True):
+        row[:count] = places[taken : taken + count]
+        taken += count
+    blocks = torch.cat(needed).long()[order]
+    return replace(
+        inputs,
+        key_cache=inputs.key_cache[blocks],
+        value_cache=inputs.value_cache[blocks],
+        block_table=table,
+    )
 
 
 _MIXED = ((1, 1), (1, 40), (17, 17), (5, 70), (1, 16), (64, 129), (0, 9), (2, 33))

@@ -4,6 +4,9 @@ Owns: checking the tensors and handing them over. Serves float32 and bfloat16, o
 same dtype or of 8-bit floats; for other dtypes the reference answers. A row's bits depend neither
 on other rows nor on threads, and (but for the instruction set "amx" with a cache of bfloat16) not
 on how its prompt is cut into chunks.
+
+Rows that decode and have the same blocks in their tables, 256 positions at a time, have keys and
+values there fetched once for all of them. Nobody tells: the tables are compared in each call.
 """
 
 import ctypes
@@ -16,7 +19,7 @@ from kernels.cpu_library import cpu_library
 from kernels.float8 import FLOAT8
 from kernels.paged_attention import reference
 
-__all__ = ["paged_attention"]
+__all__ = ["num_fetched_tiles", "paged_attention"]
 
 _DATA_TYPES = {torch.float32: 0, torch.bfloat16: 1, FLOAT8: 2}
 _Two, _Three = c_int64 * 2, c_int64 * 3
@@ -40,9 +43,16 @@ class _Arguments(ctypes.Structure):
     )
 
 
+class _TileCount(ctypes.Structure):
+    """TileCount in `kernels/cpu/attention.h`."""
+
+    _fields_ = (("call", _Arguments), ("num_tiles", c_int64))
+
+
 _library = cpu_library()
 assert _library is not None, "this module is imported only where the library is"
 _call = _library.function("paged_attention", _Arguments)
+_count = _library.function("attention_tiles", _TileCount)
 
 
 def paged_attention(
@@ -76,46 +86,113 @@ def paged_attention(
             softcap=softcap,
             sinks=sinks,
         )
+    num_tokens, num_heads, _ = query.shape
+    output = query.new_empty(num_tokens, num_heads, value_cache.size(-1))
+    wide_sinks = None if sinks is None else sinks.float().contiguous()
+    _call(
+        _pack(
+            query,
+            key_cache,
+            value_cache,
+            output,
+            block_table,
+            cu_seqlens_q,
+            seq_lens,
+            wide_sinks,
+            scale,
+            sliding_window,
+            softcap,
+        )
+    )
+    return output
+
+
+def num_fetched_tiles(
+    query: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    block_table: Tensor,
+    cu_seqlens_q: Tensor,
+    seq_lens: Tensor,
+    *,
+    scale: float,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+) -> int:
+    """How many tiles of keys, 64 positions of one KV head each, `paged_attention` fetches if it is
+    called with these arguments: what the sharing of a prefix saves, exactly. Computes nothing.
+
+    Raises what that call raises. For dtypes that the library serves.
+    """
+    count = _TileCount(
+        _pack(
+            query,
+            key_cache,
+            value_cache,
+            query,
+            block_table,
+            cu_seqlens_q,
+            seq_lens,
+            sinks,
+            scale,
+            sliding_window,
+            softcap,
+        )
+    )
+    _count(count)
+    return int(count.num_tiles)
+
+
+def _pack(
+    query: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    output: Tensor,
+    block_table: Tensor,
+    cu_seqlens_q: Tensor,
+    seq_lens: Tensor,
+    sinks: Tensor | None,
+    scale: float,
+    sliding_window: int | None,
+    softcap: float | None,
+) -> _Arguments:
+    """The arguments as the library takes them, checked. They hold pointers, not the tensors."""
     _check(
         query, key_cache, value_cache, block_table, cu_seqlens_q, seq_lens, sinks, sliding_window
     )
     num_tokens, num_heads, key_dim = query.shape
     num_blocks, block_size, num_kv_heads, value_dim = value_cache.shape
     num_rows, table_width = block_table.shape
-    output = query.new_empty(num_tokens, num_heads, value_dim)
-    wide_sinks = None if sinks is None else sinks.float().contiguous()
-    _call(
-        _Arguments(
-            query.data_ptr(),
-            key_cache.data_ptr(),
-            value_cache.data_ptr(),
-            output.data_ptr(),
-            block_table.data_ptr(),
-            cu_seqlens_q.data_ptr(),
-            seq_lens.data_ptr(),
-            None if wide_sinks is None else wide_sinks.data_ptr(),
-            _DATA_TYPES[query.dtype],
-            _DATA_TYPES[key_cache.dtype],
-            num_tokens,
-            num_rows,
-            num_heads,
-            num_kv_heads,
-            key_dim,
-            value_dim,
-            num_blocks,
-            block_size,
-            table_width,
-            query.stride()[:2],
-            key_cache.stride()[:3],
-            value_cache.stride()[:3],
-            block_table.stride(0),
-            sliding_window or 0,
-            torch.get_num_threads(),
-            scale,
-            softcap or 0.0,
-        )
+    return _Arguments(
+        query.data_ptr(),
+        key_cache.data_ptr(),
+        value_cache.data_ptr(),
+        output.data_ptr(),
+        block_table.data_ptr(),
+        cu_seqlens_q.data_ptr(),
+        seq_lens.data_ptr(),
+        None if sinks is None else sinks.data_ptr(),
+        _DATA_TYPES[query.dtype],
+        _DATA_TYPES[key_cache.dtype],
+        num_tokens,
+        num_rows,
+        num_heads,
+        num_kv_heads,
+        key_dim,
+        value_dim,
+        num_blocks,
+        block_size,
+        table_width,
+        query.stride()[:2],
+        key_cache.stride()[:3],
+        value_cache.stride()[:3],
+        block_table.stride(0),
+        sliding_window or 0,
+        torch.get_num_threads(),
+        scale,
+        softcap or 0.0,
     )
-    return output
 
 
 def _is_served(query: torch.dtype, keys: torch.dtype, values: torch.dtype) -> bool:

@@ -104,6 +104,19 @@ def test_blocks_before_the_window_are_not_read(compiled):
     assert torch.equal(attend(replace(inputs, block_table=freed)), attend(inputs))
 
 
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_splits_before_a_token_s_window_do_not_reach_it(compiled, num_threads):
+    torch.set_num_threads(num_threads)
+    case = PagedAttentionCase(name="left", rows=((40, 1342),), sliding_window=800, key_dim=128)
+    inputs = case.make_inputs(torch.float32)
+    expected = attend(inputs)
+    positions = torch.arange(504, 512)  # of these, tokens before position 1311 see some
+    inputs.value_cache[inputs.block_table[0, positions // 16].long(), positions % 16] = float("nan")
+    output = attend(inputs)
+    assert output[0].isnan().all()
+    assert torch.equal(output[1311 - 1302 :], expected[1311 - 1302 :])
+
+
 def test_padding_tokens_do_not_disturb_the_others(compiled):
     inputs = CASES[3].make_inputs(torch.float32)
     padding = torch.full((5, *inputs.query.shape[1:]), float("nan"))
