@@ -19,6 +19,7 @@ AVX512 += ["-mprefer-vector-width=512"]
 # the library is loaded.
 SOURCES: dict[str, list[str]] = {
     "attention.cpp": [],
+    "int8_linear.cpp": [],
     "isa_portable.cpp": [],
     "library.cpp": [],
     "processor.cpp": [],

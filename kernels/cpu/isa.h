@@ -3,6 +3,7 @@
 
 #include "attention_kernel.h"
 #include "elementwise_kernel.h"
+#include "int8_linear_kernel.h"
 #include "kernels.h"
 
 namespace headrace {
@@ -16,6 +17,7 @@ constexpr Kernels kKernels = {
          ItemEntry<BFloat16, ManyProducts<BFloat16>>::kKernel},
     },
     {rms_norm, gated, rope},
+    int8_linear_item,
 };
 
 }  // namespace HEADRACE_ISA

@@ -69,12 +69,13 @@ void headrace_use_threads(void* region) {
   parallel_region = reinterpret_cast<ParallelRegion>(region);
 }
 
-void headrace_argument_sizes(int64_t (&sizes)[5]) {
+void headrace_argument_sizes(int64_t (&sizes)[6]) {
   sizes[0] = sizeof(AttentionArguments);
   sizes[1] = sizeof(WriteKVArguments);
   sizes[2] = sizeof(NormArguments);
   sizes[3] = sizeof(GatedArguments);
   sizes[4] = sizeof(RopeArguments);
+  sizes[5] = sizeof(Int8LinearArguments);
 }
 
 int headrace_paged_attention(const AttentionArguments* args) {
@@ -105,4 +106,8 @@ int headrace_rope(const RopeArguments* args) {
   return for_each_piece(
       args->num_tokens, elements, args->num_threads,
       [&](int64_t begin, int64_t end) { chosen.elementwise.rope(*args, begin, end); });
+}
+
+int headrace_int8_linear(const Int8LinearArguments* args) {
+  return int8_linear(chosen.int8_linear, *args);
 }
