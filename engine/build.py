@@ -116,7 +116,11 @@ def build_engine(config: EngineConfig) -> EngineParts:
     kv_cache = allocate_cache(config, loaded, memory_before)
     identity = model_hash(folder)
     fingerprint = engine_fingerprint(
-        identity, loaded.dtype, device, deterministic=config.deterministic
+        identity,
+        loaded.dtype,
+        device,
+        quantization=config.model.quantization,
+        deterministic=config.deterministic,
     )
     info = EngineInfo(
         model=name,

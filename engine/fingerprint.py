@@ -15,10 +15,15 @@ __all__ = ["engine_fingerprint"]
 
 
 def engine_fingerprint(
-    model: str, dtype: torch.dtype, device: torch.device, *, deterministic: bool = False
+    model: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    quantization: str | None = None,
+    deterministic: bool = False,
 ) -> str:
-    """`fp_` and 16 hex digits for: model hash, dtype, device type, thread count, instruction set,
-    the versions of what computes, and whether it computes the deterministic way.
+    """`fp_` and 16 hex digits for: model hash, dtype, quantization, device type, thread count,
+    instruction set, the versions of what computes, and whether it computes the deterministic way.
     """
     parts = (
         model,
@@ -29,6 +34,7 @@ def engine_fingerprint(
         torch.__version__,
         _version("transformers"),
         _version("headrace"),
+        *((f"quantization={quantization}",) if quantization else ()),
         *(("deterministic",) if deterministic else ()),
     )
     digest = xxhash.xxh3_64_hexdigest("\0".join(parts).encode())

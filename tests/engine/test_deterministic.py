@@ -14,6 +14,7 @@ import torch
 from engine.logprobs import LogprobRecord
 from engine.model.invariant import make_invariant
 from engine.request import Request, SamplingParams
+from kernels.cpu_library import cpu_library
 from tests.engine.tiny_engine import TinyEngine, load_tiny, make_request, tiny_engine
 from tests.engine.tiny_models import VOCAB_SIZE
 
@@ -74,13 +75,21 @@ def _run(loaded: object, draw: random.Random, tokens: dict[str, list[int]]) -> d
 
 
 @pytest.mark.parametrize(
-    ("family", "dtype", "num_runs"),
-    [("qwen3", "float32", 24), ("llama", "bfloat16", 24), ("gemma3", "bfloat16", 4)],
+    ("family", "dtype", "quantization", "num_runs"),
+    [
+        ("qwen3", "float32", None, 24),
+        ("llama", "bfloat16", None, 24),
+        ("gemma3", "bfloat16", None, 4),
+        ("qwen3", "float32", "int8", 6),
+        ("gemma3", "bfloat16", "int8", 4),
+    ],
 )
 def test_bits_are_the_same_in_fifty_shuffled_and_interrupted_runs(
-    family: str, dtype: str, num_runs: int, checkpoints: Path
+    family: str, dtype: str, quantization: str | None, num_runs: int, checkpoints: Path
 ) -> None:
-    loaded = load_tiny(family, checkpoints, dtype=dtype)
+    if quantization is not None and cpu_library() is None:
+        pytest.skip("the CPU kernels are not built")
+    loaded = load_tiny(family, checkpoints, dtype=dtype, quantization=quantization)
     make_invariant(loaded.module, family)
     with tiny_engine(loaded, num_blocks=400) as engine:
         expected = _answers(engine, _requests({}))

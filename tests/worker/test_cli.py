@@ -13,6 +13,7 @@ VLLM_FLAGS = (
     *("--model", "--dtype", "--max-model-len", "--max-num-seqs", "--max-num-batched-tokens"),
     *("--gpu-memory-utilization", "--block-size", "--no-enable-prefix-caching", "--seed"),
     *("--served-model-name", "--chat-template", "--host", "--port", "--revision"),
+    "--quantization",
 )
 OUR_FLAGS = (
     *("--device", "--namespace", "--kv-cache-memory-bytes", "--metrics-port", "--log-format"),
@@ -55,6 +56,7 @@ def test_vllm_s_flag_names_are_there(capsys: pytest.CaptureFixture[str]) -> None
         (["run", "x", "-o", "y", "--max-num-seqs", "0"], "--max-num-seqs"),
         (["run", "x", "-o", "y", "--max-num-seqs", "many"], "--max-num-seqs"),
         (["run", "x", "-o", "y", "--dtype", "int3"], "--dtype"),
+        (["run", "x", "-o", "y", "--quantization", "int3"], "--quantization"),
         (["run", "x", "-o", "y", "--gpu-memory-utilization", "1.5"], "--gpu-memory-utilization"),
         (["bogus"], "bogus"),
         (["status"], "ID"),

@@ -15,6 +15,7 @@ def test_what_changes_tokens_changes_the_identity(tmp_path: Path) -> None:
     known = {
         identity(),
         identity(dtype="float32"),
+        identity(quantization="int8"),
         identity(max_model_len=99),
         identity(chat_template=str(template)),
         engine_identity(EngineConfig(seed=1), "hash"),
@@ -24,7 +25,7 @@ def test_what_changes_tokens_changes_the_identity(tmp_path: Path) -> None:
     template.write_text("two")
     known.add(identity(chat_template=str(template)))
     known |= {identity(tool_call_parser="hermes"), identity(reasoning_parser="hermes")}
-    assert len(known) == 10
+    assert len(known) == 11
 
 
 def test_how_much_runs_at_a_time_does_not() -> None:

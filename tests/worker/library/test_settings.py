@@ -28,6 +28,7 @@ def test_settings_become_options() -> None:
         ({"gpu_memory_utilization": 0}, "gpu_memory_utilization=0.0: it must be at least 0.01"),
         ({"max_num_seqs": "many"}, "max_num_seqs='many': "),
         ({"seed": None}, "seed=None: "),
+        ({"quantization": "int3"}, "quantization='int3': "),
         ({"zzz": 1}, "there is no setting zzz; there are revision, "),
         ({"blok_size": 1}, "did you mean block_size?"),
     ],
