@@ -75,6 +75,7 @@ def test_a_whole_engine_runs_with_int8_weights_and_says_so(random_folder: Path) 
             )
         )
         parts.core.shutdown()
+        assert parts.info.quantization == quantization
         return parts.info.fingerprint
 
     modes = [(None, False), ("int8", False)]
