@@ -21,6 +21,7 @@ SOURCES: dict[str, list[str]] = {
     "attention.cpp": [],
     "attention_plan.cpp": [],
     "attention_sharing.cpp": [],
+    "int8_linear.cpp": [],
     "isa_portable.cpp": [],
     "library.cpp": [],
     "processor.cpp": [],

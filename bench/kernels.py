@@ -1,12 +1,12 @@
 """Times the CPU kernels against their references, torch's own operations and the machine's limits.
 
-    python -m bench.kernels [--threads N] [--only NAME] [--seconds S] > lines.jsonl
+    python -m bench.kernels [--threads N] [--only NAME] [--seconds S] [--least] > lines.jsonl
 
 Each line is one JSON object. The first tells the machine's limits: reading bandwidth over memory
 that no cache holds, and the rate of float32 matrix products. An op is timed only if it passes all
 of its cases first; a red one is named, nothing of it is timed, and the exit status is 1. Variants
 of one measurement take turns, and medians are given, so that ratios within a line hold on a machine
-that others use too.
+that others use too; where others use all of it, `--least` gives the fastest call of each instead.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from kernels.cpu_library import instruction_set
 from kernels.float8 import FLOAT8
+from kernels.int8_linear.weight import quantize
 from kernels.paged_attention.cases import PagedAttentionCase
 from kernels.registry import available, resolve
 from kernels.tolerance import DTYPES
@@ -36,6 +38,7 @@ PACKAGES = {
     "rope": "kernels.rope",
     "silu_mul": "kernels.activation",
     "gelu_mul": "kernels.activation",
+    "int8_linear": "kernels.int8_linear",
 }
 # New tokens and tokens after the step of each row, with the heads of Qwen3-0.6B.
 ATTENTION = {
@@ -47,6 +50,13 @@ ATTENTION = {
     "prefill 256 of 4096": ((256, 4096),),
 }
 NUM_TOKENS = (64, 512)
+# Inputs and outputs of the linear layers of Qwen3-0.6B, query, key, value and gate, up merged; the
+# LM head last.
+LINEAR = ((1024, 4096), (2048, 1024), (1024, 6144), (3072, 1024), (1024, 151_936))
+NUM_ROWS = (1, 8, 32, 128, 1024)
+# Larger products of one variant take seconds, and say nothing new.
+MOST_FLOPS = 5e10
+MOST_PACK_FLOPS = 5e8
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,7 @@ def main() -> int:
         for op in red:
             _print_line(op=op, red=True)
         for task in _tasks(options.only, red):
-            _print_line(**_measure(task, options.seconds, limits["read_gbs"]))
+            _print_line(**_measure(task, options, limits["read_gbs"]))
     return 1 if red else 0
 
 
@@ -83,6 +93,7 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only", default="", help="ops whose names contain this")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each line")
+    parser.add_argument("--least", action="store_true", help="the fastest call, not the median")
     return parser.parse_args()
 
 
@@ -139,8 +150,12 @@ def _measure_limits() -> dict[str, float]:
     }
 
 
-def _take_turns(variants: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """The median time of each variant in seconds. Each runs three times at least."""
+def _take_turns(
+    variants: Mapping[str, Callable[[], object]],
+    seconds: float,
+    pick: Callable[[list[float]], float] = statistics.median,
+) -> dict[str, float]:
+    """What `pick` takes of the times of each variant in seconds. Each runs three times at least."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     for run in variants.values():
         run()
@@ -150,11 +165,12 @@ def _take_turns(variants: Mapping[str, Callable[[], object]], seconds: float) ->
             start = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return {name: pick(values) for name, values in times.items()}
 
 
-def _measure(task: Task, seconds: float, read_gbs: float) -> dict[str, object]:
-    times = _take_turns(task.variants, seconds)
+def _measure(task: Task, options: argparse.Namespace, read_gbs: float) -> dict[str, object]:
+    pick = min if options.least else statistics.median
+    times = _take_turns(task.variants, options.seconds, pick)
     ours = times["ours"]
     line: dict[str, object] = {
         "op": task.op,
@@ -173,6 +189,9 @@ def _tasks(only: str, red: list[str]) -> Iterator[Task]:
         for name, rows in ATTENTION.items():
             yield _attention_task(name, rows)
             yield _float8_task(name, rows)
+    if "int8_linear" not in red and only in "int8_linear":
+        for num_inputs, num_outputs in LINEAR:
+            yield from _int8_linear_tasks(num_inputs, num_outputs)
     for make in (_write_kv_task, _rms_norm_task, _rope_task, _gated_task):
         for num_tokens in NUM_TOKENS:
             task = make(num_tokens)
@@ -311,6 +330,34 @@ def _gated_task(num_tokens: int) -> Task:
         "torch": lambda: nnf.silu(gate) * up,
     }
     return Task("silu_mul", f"{num_tokens} x 3072, bfloat16", variants, 3 * gate.nbytes)
+
+
+def _int8_linear_tasks(num_inputs: int, num_outputs: int) -> Iterator[Task]:
+    """Beside float32's product: what else multiplies with int8 weights, as far as it takes no
+    longer.
+    """
+    weight = torch.randn(num_outputs, num_inputs) * num_inputs**-0.5
+    ours = quantize(weight)
+    integers = ours.integers()
+    pack = torch.ops.aten._weight_int8pack_mm
+
+    def dequantized(x: Tensor) -> Tensor:
+        return nnf.linear(x, integers * ours.scales[:, None])
+
+    for rows in NUM_ROWS:
+        flops = 2 * rows * num_inputs * num_outputs
+        if flops > MOST_FLOPS:
+            continue
+        x = torch.randn(rows, num_inputs)
+        variants: dict[str, Callable[[], object]] = {
+            "ours": partial(_fast("int8_linear"), x, ours),
+            "float32": partial(nnf.linear, x, weight),
+            "dequantized": partial(dequantized, x),
+        }
+        if flops <= MOST_PACK_FLOPS:
+            variants["torch_int8pack"] = partial(pack, x, integers, ours.scales)
+        name = f"{rows} x {num_inputs} -> {num_outputs}, float32"
+        yield Task("int8_linear", name, variants, ours.num_bytes + 4 * x.nbytes, flops)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ class EngineInfo:
     model_hash: str
     fingerprint: str
     dtype: str
+    quantization: str | None
     device: str
     max_model_len: int
     vocab_size: int
@@ -128,6 +129,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
         loaded.dtype,
         device,
         kv_cache_dtype=config.cache.kv_cache_dtype,
+        quantization=config.model.quantization,
         deterministic=config.deterministic,
     )
     info = EngineInfo(
@@ -136,6 +138,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
         model_hash=identity,
         fingerprint=fingerprint,
         dtype=str(loaded.dtype).removeprefix("torch."),
+        quantization=config.model.quantization,
         device=str(device),
         max_model_len=loaded.max_model_len,
         vocab_size=loaded.vocab_size,

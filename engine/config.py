@@ -13,7 +13,8 @@ class ModelConfig:
     """Which checkpoint runs, and as what.
 
     `model` is a folder, a hub id, or "demo". `dtype` is "auto" (what the checkpoint says),
-    "float32", "bfloat16" or "float16". `device` is "auto", "cpu", "cuda" or "cuda:1".
+    "float32", "bfloat16" or "float16". `quantization` "int8" gives linear layers int8 weights while
+    the model is loaded; all else stays in `dtype`. `device` is "auto", "cpu", "cuda" or "cuda:1".
     `max_model_len` is the context limit in tokens (prompt + output); None takes the checkpoint's.
     The parsers read what it writes: a name of theirs, "none", or None for those that fit it.
     """
@@ -21,6 +22,7 @@ class ModelConfig:
     model: str = "demo"
     revision: str | None = None
     dtype: str = "auto"
+    quantization: str | None = None
     device: str = "auto"
     max_model_len: int | None = None
     chat_template: str | None = None

@@ -19,12 +19,13 @@ def engine_fingerprint(
     dtype: torch.dtype,
     device: torch.device,
     *,
+    quantization: str | None = None,
     kv_cache_dtype: str = "auto",
     deterministic: bool = False,
 ) -> str:
-    """`fp_` and 16 hex digits for: model hash, dtype, device type, thread count, instruction set,
-    the versions of what computes, the format of the KV cache where it is not the model's, and
-    whether it computes the deterministic way.
+    """`fp_` and 16 hex digits for: model hash, dtype, quantization, device type, thread count,
+    instruction set, the versions of what computes, the format of the KV cache where it is not the
+    model's, and whether it computes the deterministic way.
     """
     parts = (
         model,
@@ -35,6 +36,7 @@ def engine_fingerprint(
         torch.__version__,
         _version("transformers"),
         _version("headrace"),
+        *((f"quantization={quantization}",) if quantization else ()),
         *((f"kv_cache_dtype={kv_cache_dtype}",) if kv_cache_dtype != "auto" else ()),
         *(("deterministic",) if deterministic else ()),
     )

@@ -44,7 +44,10 @@ _REFERENCE = "reference"
 _INSTRUCTION_SETS = ("portable", "avx2", "avx512", "amx")
 # AMX has to be asked for: it compiles, and has not been run on a processor that has it.
 _DEFAULT = "avx512"
-_FUNCTIONS = ("paged_attention", "write_kv", "rms_norm", "gated", "rope", "attention_tiles")
+_FUNCTIONS = (
+    *("paged_attention", "write_kv", "rms_norm", "gated", "rope"),
+    *("attention_tiles", "int8_linear"),
+)
 _OUT_OF_MEMORY = 1
 
 

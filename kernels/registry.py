@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from kernels.activation import GeluMul, SiluMul
+    from kernels.int8_linear import Int8Linear
     from kernels.kv_cache import WriteKV
     from kernels.paged_attention import PagedAttention
     from kernels.rms_norm import RMSNorm
@@ -27,6 +28,7 @@ __all__ = ["available", "op_names", "register", "register_module", "resolve"]
 # The package of each op; the function of the op's name in its reference.py is the reference.
 _PACKAGES = {
     "gelu_mul": "kernels.activation",
+    "int8_linear": "kernels.int8_linear",
     "logprobs": "kernels.sampling",
     "paged_attention": "kernels.paged_attention",
     "rms_norm": "kernels.rms_norm",
@@ -70,6 +72,8 @@ def register_module(op: str, device_type: str, module: str) -> None:
 
 @overload
 def resolve(op: Literal["gelu_mul"], device: "torch.device | str") -> "GeluMul": ...
+@overload
+def resolve(op: Literal["int8_linear"], device: "torch.device | str") -> "Int8Linear": ...
 @overload
 def resolve(op: Literal["logprobs"], device: "torch.device | str") -> "Logprobs": ...
 @overload

@@ -18,6 +18,8 @@ def engine_identity(config: EngineConfig, model_hash: str) -> str:
     """The identity of an engine built from `config` with the checkpoint of that hash."""
     model = config.model
     parts = [model_hash, f"dtype={model.dtype}", f"seed={config.seed}"]
+    if model.quantization is not None:
+        parts.append(f"quantization={model.quantization}")
     if model.max_model_len is not None:
         parts.append(f"max_model_len={model.max_model_len}")
     if model.chat_template is not None:

@@ -79,6 +79,14 @@ class ModelOptions:
     dtype: Annotated[
         Dtype, setting("--dtype", "Number format the model computes in; auto: the checkpoint's.")
     ] = "auto"
+    quantization: Annotated[
+        Literal["int8"] | None,
+        setting(
+            "--quantization",
+            "int8: weights of linear layers take one byte, rounded while loading; CPU only.",
+            shown_default="none",
+        ),
+    ] = None
     device: Annotated[
         str, setting("--device", "auto, cpu, cuda or cuda:<index>; auto: a GPU if there is one.")
     ] = "auto"
@@ -340,6 +348,7 @@ def engine_config(model: ModelOptions, engine: EngineOptions) -> EngineConfig:
             model=model.model,
             revision=model.revision,
             dtype=_DTYPE_NAMES.get(model.dtype, model.dtype),
+            quantization=model.quantization,
             device=model.device,
             max_model_len=model.max_model_len,
             chat_template=str(template) if template is not None else None,

@@ -18,7 +18,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from kernels.registry import resolve
 
-__all__ = ["FusedDecoder", "FusedDecoderLayer", "LayerParts", "Norm", "Projection"]
+__all__ = ["FusedDecoder", "FusedDecoderLayer", "LayerParts", "Norm", "Product", "Projection"]
+
+Product = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Norm:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerParts:
     """What a layer is made of. `qkv` yields query, key and value heads of `head_dim` side by side,
-    `gate_up` gate and up. `attention` is the module that attention functions know the layer by.
+    `gate_up` gate and up; a product is a `Projection`, or one whose weights are its own matter.
+    `attention` is the module that attention functions know the layer by.
     """
 
     attention: Any
@@ -52,10 +55,10 @@ class LayerParts:
     num_kv_heads: int
     head_dim: int
     sliding_window: int | None
-    qkv: Projection
-    output: Projection
-    gate_up: Projection
-    down: Projection
+    qkv: Product
+    output: Product
+    gate_up: Product
+    down: Product
     input_norm: Norm
     post_attention_norm: Norm
     query_norm: Norm | None = None
@@ -85,13 +88,17 @@ class FusedDecoderLayer(nn.Module):
 
     def change_projections(self, change: Callable[[Projection], Projection]) -> None:
         """Compute what `change` makes of each projection from now on."""
+
+        def changed(product: Product) -> Product:
+            return change(product) if isinstance(product, Projection) else product
+
         parts = self._parts
         self._parts = replace(
             parts,
-            qkv=change(parts.qkv),
-            output=change(parts.output),
-            gate_up=change(parts.gate_up),
-            down=change(parts.down),
+            qkv=changed(parts.qkv),
+            output=changed(parts.output),
+            gate_up=changed(parts.gate_up),
+            down=changed(parts.down),
         )
 
     def _attend(self, normed: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

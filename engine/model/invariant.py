@@ -23,6 +23,7 @@ from torch.nn import functional
 from engine.errors import ModelRefusedError
 from engine.model.decoder import FusedDecoderLayer
 from engine.model.packed import PackedLinear, packed_product
+from engine.model.quantize import QuantizedLinear
 
 __all__ = ["InvariantLinear", "InvariantProduct", "make_invariant"]
 
@@ -142,14 +143,21 @@ class InvariantLinear(nn.Module):
 def make_invariant(model: Any, name: str) -> None:
     """Give all matrix products of `model` their deterministic form, in place.
 
-    Raises ModelRefusedError, with `name` for the model, if it runs on a device where no such form
-    exists or multiplies matrices outside of linear layers.
+    Layers with int8 weights have that form already, or are refused. Raises ModelRefusedError, with
+    `name` for the model, for them, on a device where no such form exists, and if it multiplies
+    matrices outside of linear layers.
     """
     weights = list(model.parameters())
     if any(weight.device.type != "cpu" for weight in weights):
         raise ModelRefusedError(
             f"--deterministic cannot run {name} on {weights[0].device.type}: only the CPU has "
             "matrix products that do not depend on the batch; use --device cpu or leave it out"
+        )
+    if any(isinstance(m, QuantizedLinear) and not m.is_invariant for m in model.modules()):
+        raise ModelRefusedError(
+            f"--deterministic cannot run {name} with --quantization int8 here: only the compiled "
+            "CPU kernels have products with int8 weights that do not depend on the batch; install "
+            "a C++ compiler and headrace again, or leave one of the two out"
         )
     product = InvariantProduct()
     products: dict[Multiply, Multiply] = {

@@ -23,6 +23,7 @@ from engine.errors import ModelRefusedError
 from engine.memory import format_bytes
 from engine.model.context import resolve_max_model_len
 from engine.model.geometry import LayerGeometry, check_windows, find_attention_layers
+from engine.model.quantize import check_quantization, quantize_linears
 from engine.model.refusals import check_config, check_model_class, read_config
 from engine.model.rope import freeze_rope
 from engine.model.weights import WeightsSummary, summarize_weights, weight_files
@@ -62,6 +63,7 @@ def load_model(config: ModelConfig, folder: Path, device: torch.device) -> Loade
     is read wherever the files tell.
     """
     name = config.model
+    check_quantization(config.quantization, device, name)
     raw = read_config(folder, name)
     check_config(raw, name)
     hf_config, model_class = _find_class(folder, raw, name)
@@ -72,6 +74,9 @@ def load_model(config: ModelConfig, folder: Path, device: torch.device) -> Loade
     weight_bytes = weights.num_bytes(dtype.itemsize)
     _check_memory(weight_bytes, dtype, device, name)
     module = _load_weights(model_class, folder, hf_config, dtype, device, name)
+    vocab_size = int(module.get_output_embeddings().weight.shape[0])
+    if config.quantization is not None:
+        weight_bytes -= quantize_linears(module, name)
     freeze_rope(module, max_model_len)
     num_layers = getattr(hf_config, "num_hidden_layers", 1)
     layers = find_attention_layers(module, num_layers, name)
@@ -82,7 +87,7 @@ def load_model(config: ModelConfig, folder: Path, device: torch.device) -> Loade
         layers=layers,
         device=device,
         dtype=dtype,
-        vocab_size=int(module.get_output_embeddings().weight.shape[0]),
+        vocab_size=vocab_size,
         max_model_len=max_model_len,
         weight_bytes=weight_bytes,
     )

@@ -12,7 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.model.decoder import FusedDecoder, FusedDecoderLayer, LayerParts, Norm, Projection
+from engine.model.decoder import (
+    FusedDecoder,
+    FusedDecoderLayer,
+    LayerParts,
+    Norm,
+    Product,
+    Projection,
+)
+from engine.model.quantize import QuantizedLinear, merge_linears
 
 __all__ = ["replace_decoder"]
 
@@ -107,19 +115,24 @@ def _norm(module: Any) -> Norm:
     return Norm(module.weight, module.variance_epsilon)
 
 
-def _projection(module: nn.Linear) -> Projection:
+def _projection(module: nn.Linear | QuantizedLinear) -> Product:
+    if isinstance(module, QuantizedLinear):
+        return module
     return Projection(module.weight, module.bias)
 
 
-def _merged(modules: Sequence[nn.Linear]) -> Projection:
-    """Several projections of one input as one; a missing bias counts as zero."""
-    biases = [module.bias for module in modules]
+def _merged(modules: Sequence[nn.Linear | QuantizedLinear]) -> Product:
+    """Several products of one input as one; a missing bias counts as zero."""
+    quantized = [module for module in modules if isinstance(module, QuantizedLinear)]
+    if quantized:
+        return merge_linears(quantized)
+    linears = [module for module in modules if isinstance(module, nn.Linear)]
     bias: Tensor | None = None
-    if any(each is not None for each in biases):
+    if any(linear.bias is not None for linear in linears):
         bias = torch.cat(
             [
-                module.weight.new_zeros(module.out_features) if module.bias is None else module.bias
-                for module in modules
+                linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias
+                for linear in linears
             ]
         )
-    return Projection(torch.cat([module.weight for module in modules]), bias)
+    return Projection(torch.cat([linear.weight for linear in linears]), bias)

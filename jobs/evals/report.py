@@ -169,7 +169,7 @@ def _facts(manifest: EvalManifest) -> Iterator[tuple[str, str]]:
     for name, count in manifest.fingerprints.items():
         yield "engine fingerprint", f"{name} ({count:,} rows)"
     yield "rows hash", manifest.rows_hash
-    for name in ("dtype", "kv_cache_dtype", "device", "seed", "deterministic"):
-        if name in manifest.settings:
+    for name in ("dtype", "quantization", "kv_cache_dtype", "device", "seed", "deterministic"):
+        if manifest.settings.get(name) is not None:
             yield f"--{name.replace('_', '-')}", str(manifest.settings[name])
     yield "versions", ", ".join(f"{name} {value}" for name, value in manifest.versions.items())

@@ -3,6 +3,7 @@
 
 #include "attention_kernel.h"
 #include "elementwise_kernel.h"
+#include "int8_linear_kernel.h"
 #include "kernels.h"
 
 namespace headrace {
@@ -21,6 +22,7 @@ constexpr Kernels kKernels = {
         {true, true, true, true},
     },
     {rms_norm, gated, rope, round_to_float8},
+    int8_linear_item,
 };
 
 }  // namespace HEADRACE_ISA

@@ -70,13 +70,14 @@ void headrace_use_threads(void* region) {
   parallel_region = reinterpret_cast<ParallelRegion>(region);
 }
 
-void headrace_argument_sizes(int64_t (&sizes)[6]) {
+void headrace_argument_sizes(int64_t (&sizes)[7]) {
   sizes[0] = sizeof(AttentionArguments);
   sizes[1] = sizeof(WriteKVArguments);
   sizes[2] = sizeof(NormArguments);
   sizes[3] = sizeof(GatedArguments);
   sizes[4] = sizeof(RopeArguments);
   sizes[5] = sizeof(TileCount);
+  sizes[6] = sizeof(Int8LinearArguments);
 }
 
 int headrace_paged_attention(const AttentionArguments* args) {
@@ -112,3 +113,7 @@ int headrace_rope(const RopeArguments* args) {
 }
 
 int headrace_attention_tiles(TileCount* count) { return count_tiles(chosen.attention, *count); }
+
+int headrace_int8_linear(const Int8LinearArguments* args) {
+  return int8_linear(chosen.int8_linear, *args);
+}

@@ -3,6 +3,7 @@
 
 #include "attention.h"
 #include "elementwise.h"
+#include "int8_linear.h"
 
 #define HEADRACE_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -17,7 +18,7 @@ HEADRACE_EXPORT int headrace_select(int64_t instruction_set);
 HEADRACE_EXPORT void headrace_use_threads(void* parallel_region);
 // The sizes of the argument structures in the order of the functions below, so that a library from
 // another build is noticed.
-HEADRACE_EXPORT void headrace_argument_sizes(int64_t (&sizes)[6]);
+HEADRACE_EXPORT void headrace_argument_sizes(int64_t (&sizes)[7]);
 
 // Return one of the codes of status.h.
 HEADRACE_EXPORT int headrace_paged_attention(const headrace::AttentionArguments*);
@@ -26,3 +27,4 @@ HEADRACE_EXPORT int headrace_rms_norm(const headrace::NormArguments*);
 HEADRACE_EXPORT int headrace_gated(const headrace::GatedArguments*);
 HEADRACE_EXPORT int headrace_rope(const headrace::RopeArguments*);
 HEADRACE_EXPORT int headrace_attention_tiles(headrace::TileCount*);
+HEADRACE_EXPORT int headrace_int8_linear(const headrace::Int8LinearArguments*);

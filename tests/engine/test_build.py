@@ -48,7 +48,7 @@ def test_a_chat_message_gets_an_answer(parts: EngineParts) -> None:
 def test_the_facts_about_the_engine(parts: EngineParts, random_folder: Path) -> None:
     info = parts.info
     assert info.model_path == random_folder
-    assert info.dtype == "float32"
+    assert (info.dtype, info.quantization) == ("float32", None)
     assert info.device == "cpu"
     assert info.max_model_len == 4096
     assert info.vocab_size == len(parts.tokenizer) == 2048

@@ -16,6 +16,7 @@ from engine.model import packed
 from engine.model.invariant import make_invariant
 from engine.model.packed import pack_linear_layers
 from engine.request import Request, SamplingParams
+from kernels.cpu_library import cpu_library
 from tests.engine.tiny_engine import TinyEngine, load_tiny, make_request, tiny_engine
 from tests.engine.tiny_models import VOCAB_SIZE
 
@@ -79,15 +80,17 @@ def _run(
 
 
 @pytest.mark.parametrize(
-    ("family", "dtype", "num_runs", "is_packed", "kv_cache_dtype"),
+    ("family", "dtype", "num_runs", "is_packed", "kv_cache_dtype", "quantization"),
     [
-        ("qwen3", "float32", 16, True, "auto"),
-        ("qwen3", "float32", 8, False, "auto"),
-        ("llama", "bfloat16", 16, True, "auto"),
-        ("llama", "bfloat16", 8, False, "auto"),
-        ("gemma3", "bfloat16", 4, True, "auto"),
-        ("qwen3", "float32", 6, False, "fp8"),
-        ("llama", "bfloat16", 6, True, "fp8"),
+        ("qwen3", "float32", 16, True, "auto", None),
+        ("qwen3", "float32", 8, False, "auto", None),
+        ("llama", "bfloat16", 16, True, "auto", None),
+        ("llama", "bfloat16", 8, False, "auto", None),
+        ("gemma3", "bfloat16", 4, True, "auto", None),
+        ("qwen3", "float32", 6, False, "fp8", None),
+        ("llama", "bfloat16", 6, True, "fp8", None),
+        ("qwen3", "float32", 6, True, "auto", "int8"),
+        ("gemma3", "bfloat16", 4, True, "auto", "int8"),
     ],
 )
 def test_bits_are_the_same_in_fifty_shuffled_and_interrupted_runs(
@@ -96,10 +99,13 @@ def test_bits_are_the_same_in_fifty_shuffled_and_interrupted_runs(
     num_runs: int,
     is_packed: bool,
     kv_cache_dtype: str,
+    quantization: str | None,
     checkpoints: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    loaded = load_tiny(family, checkpoints, dtype=dtype)
+    if quantization is not None and cpu_library() is None:
+        pytest.skip("the CPU kernels are not built")
+    loaded = load_tiny(family, checkpoints, dtype=dtype, quantization=quantization)
     monkeypatch.setattr(packed, "LEAST_WEIGHTS", 1 if is_packed else 1 << 60)
     pack_linear_layers(loaded.module)
     make_invariant(loaded.module, family)

@@ -16,10 +16,11 @@ def test_a_fingerprint_names_everything_that_decides_bits(monkeypatch: pytest.Mo
         engine_fingerprint("m", torch.bfloat16, CPU),
         engine_fingerprint("m", torch.float32, CPU, deterministic=True),
         engine_fingerprint("m", torch.float32, CPU, kv_cache_dtype="fp8"),
+        engine_fingerprint("m", torch.float32, CPU, quantization="int8"),
     }
     monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
     others.add(engine_fingerprint("m", torch.float32, CPU))
     monkeypatch.setattr(torch, "__version__", "0.0")
     others.add(engine_fingerprint("m", torch.float32, CPU))
     assert base not in others
-    assert len(others) == 6
+    assert len(others) == 7

@@ -34,10 +34,12 @@ def load_tiny(
     *,
     is_replaced: bool = True,
     device: torch.device = CPU,
+    quantization: str | None = None,
 ) -> LoadedModel:
     """A tiny model as the engine runs it; as transformers loads it without `is_replaced`."""
     folder = save_tiny_model(family, checkpoints)
-    loaded = load_model(ModelConfig(model=family, dtype=dtype), folder, device)
+    config = ModelConfig(model=family, dtype=dtype, quantization=quantization)
+    loaded = load_model(config, folder, device)
     if is_replaced:
         replace_decoder(loaded.module, device)
     return loaded

@@ -19,6 +19,7 @@ VLLM_FLAGS = (
         "--seed",
     ),
     *("--served-model-name", "--chat-template", "--host", "--port", "--revision"),
+    "--quantization",
 )
 OUR_FLAGS = (
     *("--device", "--namespace", "--kv-cache-memory-bytes", "--metrics-port", "--log-format"),
@@ -62,6 +63,7 @@ def test_vllm_s_flag_names_are_there(capsys: pytest.CaptureFixture[str]) -> None
         (["run", "x", "-o", "y", "--max-num-seqs", "many"], "--max-num-seqs"),
         (["run", "x", "-o", "y", "--dtype", "int3"], "--dtype"),
         (["run", "x", "-o", "y", "--kv-cache-dtype", "int8"], "--kv-cache-dtype"),
+        (["run", "x", "-o", "y", "--quantization", "int3"], "--quantization"),
         (["run", "x", "-o", "y", "--gpu-memory-utilization", "1.5"], "--gpu-memory-utilization"),
         (["bogus"], "bogus"),
         (["status"], "ID"),

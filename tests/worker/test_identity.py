@@ -15,6 +15,7 @@ def test_what_changes_tokens_changes_the_identity(tmp_path: Path) -> None:
     known = {
         identity(),
         identity(dtype="float32"),
+        identity(quantization="int8"),
         identity(max_model_len=99),
         identity(chat_template=str(template)),
         engine_identity(EngineConfig(seed=1), "hash"),

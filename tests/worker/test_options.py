@@ -34,6 +34,7 @@ def test_the_engine_gets_what_the_flags_say(tmp_path: Path) -> None:
         ModelOptions(
             model="m",
             dtype="half",
+            quantization="int8",
             device="cuda:1",
             max_model_len=99,
             chat_template=template,
@@ -50,6 +51,7 @@ def test_the_engine_gets_what_the_flags_say(tmp_path: Path) -> None:
         ),
     )
     assert config.model.dtype == "float16"
+    assert config.model.quantization == "int8"
     assert config.model.device == "cuda:1"
     assert config.model.max_model_len == 99
     assert config.model.chat_template == str(template)

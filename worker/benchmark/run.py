@@ -121,6 +121,7 @@ def _line(
         "total_tok_s": round(num_tokens / measured.wall_s, 1),
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "dtype": parts.info.dtype,
+        "quantization": parts.info.quantization,
         "start_s": round(start_s, 2),
         "own_cores": round(measured.own_cores, 2),
         "foreign_cores": round(measured.foreign_cores, 2),

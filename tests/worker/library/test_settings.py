@@ -29,6 +29,7 @@ def test_settings_become_options() -> None:
         ({"kv_cache_dtype": "int8"}, "kv_cache_dtype='int8': Input should be 'auto' or 'fp8'"),
         ({"max_num_seqs": "many"}, "max_num_seqs='many': "),
         ({"seed": None}, "seed=None: "),
+        ({"quantization": "int3"}, "quantization='int3': "),
         ({"zzz": 1}, "there is no setting zzz; there are revision, "),
         ({"blok_size": 1}, "did you mean block_size?"),
     ],

@@ -1,0 +1,139 @@
+// Products with int8 weights for one instruction set.
+//
+// Each element of the result is one sum, over the inputs in rising order, of products in float32
+// that are rounded as the hardware's multiply-add does; only then come scale and bias. So its bits
+// depend on its own row and weights alone: not on how many rows there are, nor on threads.
+#pragma once
+
+#include "int8_linear.h"
+#include "vector.h"
+
+namespace headrace {
+namespace HEADRACE_ISA {
+
+// Sums of kSumRows rows and kSumVectors vectors of outputs stay in registers: of 32 or of 16.
+constexpr int kSumRows = 6;
+constexpr int kSumVectors = kWidth == 16 ? 4 : 2;
+constexpr int kSumWidth = kSumVectors * kWidth;
+// Few rows take the weights as they are, more share a widened copy of some inputs: of 32 KiB, so
+// that it stays in the first-level cache, or of 64 KiB where many rows make up for that by moving
+// their sums half as often.
+constexpr int64_t kFewRows = 2 * kSumRows, kManyRows = 64;
+constexpr int64_t kInputsPerPiece = 256;
+// Inputs by which bytes are fetched ahead: 4 KiB, as the hardware does not look across pages.
+constexpr int64_t kInputsAhead = 64;
+
+typedef int8_t SignedByteVec __attribute__((vector_size(kWidth)));
+
+HEADRACE_INLINE Vec load(const int8_t* from) {
+#if HEADRACE_WIDTH == 16
+  return (Vec)_mm512_maskz_cvtepi32_ps(
+      0xffff, _mm512_maskz_cvtepi8_epi32(0xffff, (__m128i)load_as<SignedByteVec>(from)));
+#elif HEADRACE_WIDTH == 8
+  const auto bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+  return (Vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+#else
+  return __builtin_convertvector(load_as<SignedByteVec>(from), Vec);
+#endif
+}
+
+// Adds the products of some inputs to the sums of kRows rows [kRows, kPanelWidth]. The weights are
+// those of a panel, from the first of these outputs on, as bytes or widened.
+template <int kRows, class W>
+HEADRACE_INLINE void add_products(const float* x, int64_t x_stride, const W* weights,
+                                  int64_t num_inputs, float* sums) {
+  Vec sum[kRows][kSumVectors];
+#pragma GCC unroll 8
+  for (int row = 0; row < kRows; ++row) {
+    load_vectors(sums + row * kPanelWidth, sum[row]);
+  }
+  for (int64_t k = 0; k < num_inputs; ++k) {
+    Vec weight[kSumVectors];
+    if (sizeof(W) == 1) __builtin_prefetch(weights + (k + kInputsAhead) * kPanelWidth);
+#pragma GCC unroll 4
+    for (int i = 0; i < kSumVectors; ++i) weight[i] = load(weights + k * kPanelWidth + i * kWidth);
+#pragma GCC unroll 8
+    for (int row = 0; row < kRows; ++row) {
+      const Vec factor = splat(x[row * x_stride + k]);
+#pragma GCC unroll 4
+      for (int i = 0; i < kSumVectors; ++i) sum[row][i] += factor * weight[i];
+    }
+  }
+#pragma GCC unroll 8
+  for (int row = 0; row < kRows; ++row) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kSumVectors; ++i) {
+      store(sums + row * kPanelWidth + i * kWidth, sum[row][i]);
+    }
+  }
+}
+
+// The same for all outputs of the panel.
+template <int kRows, class W>
+static void add_panel(const float* x, int64_t x_stride, const W* weights, int64_t num_inputs,
+                      float* sums) {
+  for (int64_t first = 0; first < kPanelWidth; first += kSumWidth) {
+    add_products<kRows>(x, x_stride, weights + first, num_inputs, sums + first);
+  }
+}
+
+// The same for any number of rows, in blocks that differ by one row at most.
+template <class W>
+static void add_rows(const float* x, int64_t x_stride, const W* weights, int64_t num_inputs,
+                     int64_t num_rows, float* sums) {
+  const int64_t blocks = (num_rows + kSumRows - 1) / kSumRows;
+  for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t begin = num_rows * block / blocks;
+    const int64_t count = num_rows * (block + 1) / blocks - begin;
+    const float* from = x + begin * x_stride;
+    float* to = sums + begin * kPanelWidth;
+    switch (count) {
+      case 1: add_panel<1>(from, x_stride, weights, num_inputs, to); break;
+      case 2: add_panel<2>(from, x_stride, weights, num_inputs, to); break;
+      case 3: add_panel<3>(from, x_stride, weights, num_inputs, to); break;
+      case 4: add_panel<4>(from, x_stride, weights, num_inputs, to); break;
+      case 5: add_panel<5>(from, x_stride, weights, num_inputs, to); break;
+      default: add_panel<kSumRows>(from, x_stride, weights, num_inputs, to);
+    }
+  }
+}
+
+static void store_scaled(const Int8LinearArguments& args, int64_t panel, int64_t row,
+                         const float* sums) {
+  const int64_t first = panel * kPanelWidth;
+  const int64_t left = args.num_outputs - first;
+  const int64_t count = left < kPanelWidth ? left : kPanelWidth;
+  float* output = args.output + row * args.num_outputs + first;
+  for (int64_t i = 0; i < count; ++i) {
+    const float scaled = sums[i] * args.scales[first + i];
+    output[i] = args.bias == nullptr ? scaled : scaled + args.bias[first + i];
+  }
+}
+
+static void int8_linear_item(const Int8LinearArguments& args, int64_t panel, int64_t begin,
+                             int64_t end) {
+  alignas(64) float sums[kRowsPerItem * kPanelWidth];
+  alignas(64) float widened[kInputsPerPiece * kPanelWidth];
+  const int64_t num_rows = end - begin;
+  __builtin_memset(sums, 0, num_rows * kPanelWidth * sizeof(float));
+  const int8_t* weights = args.panels + panel * args.num_inputs * kPanelWidth;
+  const int64_t step = num_rows < kManyRows ? kInputsPerPiece / 2 : kInputsPerPiece;
+  for (int64_t first = 0; first < args.num_inputs; first += step) {
+    const int64_t left = args.num_inputs - first;
+    const int64_t count = left < step ? left : step;
+    const float* x = args.x + begin * args.x_stride + first;
+    const int8_t* piece = weights + first * kPanelWidth;
+    if (num_rows <= kFewRows) {
+      add_rows(x, args.x_stride, piece, count, num_rows, sums);
+      continue;
+    }
+    for (int64_t i = 0; i < count * kPanelWidth; i += kWidth) store(widened + i, load(piece + i));
+    add_rows(x, args.x_stride, widened, count, num_rows, sums);
+  }
+  for (int64_t row = 0; row < num_rows; ++row) {
+    store_scaled(args, panel, begin + row, sums + row * kPanelWidth);
+  }
+}
+
+}  // namespace HEADRACE_ISA
+}  // namespace headrace

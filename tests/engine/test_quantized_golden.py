@@ -1,0 +1,85 @@
+"""With int8 weights our greedy tokens are those of transformers with weights that were rounded so.
+
+The other model's linear layers hold, as float32, what the integers and scales stand for.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from engine.build import build_engine
+from engine.config import CacheConfig, EngineConfig, ModelConfig
+from kernels.cpu_library import cpu_library
+from kernels.int8_linear.weight import quantize
+from tests.engine.test_golden import NUM_TOKENS, _generate, _prompts, expected
+from tests.engine.tiny_engine import load_tiny, tiny_engine
+from tests.engine.tiny_models import tiny_model
+
+
+def dequantized_model(family: str) -> Any:
+    """transformers' own model with each linear layer's weights rounded to int8 and back."""
+    plain = tiny_model(family)
+    model = copy.deepcopy(plain)
+    for name, linear in plain.named_modules():
+        if isinstance(linear, nn.Linear):
+            rounded = nn.Parameter(quantize(linear.weight.detach()).dequantized())
+            model.get_submodule(name).weight = rounded  # the embedding keeps its own
+    return model
+
+
+def generated(model: Any) -> list[list[int]]:
+    outputs = []
+    for prompt in _prompts():
+        tokens = model.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            do_sample=False,
+            max_new_tokens=NUM_TOKENS,
+            min_new_tokens=NUM_TOKENS,
+            eos_token_id=None,
+            pad_token_id=0,
+        )
+        outputs.append(tokens[0, len(prompt) :].tolist())
+    return outputs
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+@pytest.mark.parametrize("family", ["llama", "qwen3", "qwen2", "phi3", "gemma3", "qwen3_moe"])
+def test_tokens_equal_generate_with_dequantized_weights(
+    family: str, is_replaced: bool, checkpoints: Path
+) -> None:
+    wanted = generated(dequantized_model(family))
+    loaded = load_tiny(family, checkpoints, is_replaced=is_replaced, quantization="int8")
+    with tiny_engine(loaded, max_num_batched_tokens=17) as engine:
+        assert _generate(engine, "cold") == wanted
+        assert _generate(engine, "warm") == wanted
+
+
+def test_some_answers_are_not_those_of_the_float_weights() -> None:
+    """So the tests above see whether weights are rounded at all."""
+    families = ("llama", "qwen3", "qwen2", "phi3")
+    assert any(generated(dequantized_model(family)) != expected(family) for family in families)
+
+
+def test_a_whole_engine_runs_with_int8_weights_and_says_so(random_folder: Path) -> None:
+    def fingerprint(quantization: str | None, *, deterministic: bool = False) -> str:
+        parts = build_engine(
+            EngineConfig(
+                model=ModelConfig(model=str(random_folder), quantization=quantization),
+                cache=CacheConfig(num_blocks=256),
+                deterministic=deterministic,
+            )
+        )
+        parts.core.shutdown()
+        assert parts.info.quantization == quantization
+        return parts.info.fingerprint
+
+    modes = [(None, False), ("int8", False)]
+    if cpu_library() is not None:
+        modes.append(("int8", True))
+    found = {fingerprint(quantization, deterministic=flag) for quantization, flag in modes}
+    assert len(found) == len(modes)
