@@ -7,8 +7,8 @@ anyway).
 A library of matrix products chooses its algorithm by the shapes, so the same row gets other last
 bits among 3 rows than among 300. Which numbers of rows give the same bits depends on processor,
 library, dtype and threads, so it is measured: a number that comes up for the first time is tried on
-rows of our own, beside products of 64 rows each. Rows are filled up to the next number that agrees,
-or cut. With packed weights nearly all agree, with plain ones few.
+rows of our own, beside products of 64 rows each. Rows are filled up to one that agrees, or cut.
+With packed weights nearly all agree, with plain ones few.
 (He et al., "Defeating Nondeterminism in LLM Inference", 2025, describe the cause.)
 """
 
@@ -32,12 +32,12 @@ Multiply: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 # What all others are compared with, and what serves where nothing else agrees. With half as many
 # rows, a long prompt would take twice the time where no larger number agrees.
 _BASE = 64
-_MOST = 1024
-# Up to 64, powers of two: a product of few rows takes about as long as one of 8, since it waits for
-# the weights. Then multiples of these: (up to, multiple). So few numbers have to be tried.
-_SMALL = (8, 16, 32, _BASE)
-_ROUNDING = ((256, 32), (_MOST, 128))
-_PIECES = (_MOST, 512, 256, 128, _BASE)
+_MOST = 2048
+# Numbers are rounded up to multiples of these, so that not all have to be tried: (up to, multiple).
+# A single row becomes two: it is multiplied as a vector, in another order.
+_ROUNDING = ((_BASE, 2), (256, 8), (_MOST, 128))
+_POWERS = (4, 8, 16, 32, _BASE)
+_PIECES = (_MOST, 1024, 512, 256, 128, _BASE)
 # In bfloat16 another order of summation shows in one number of ten thousand.
 _ROWS_TRIED = 256
 _LARGEST_PROBE = 1 << 24  # numbers in a product; a vocabulary is never asked for so many rows
@@ -78,11 +78,11 @@ class InvariantProduct:
         """x: [..., in], weight: [out, in], bias: [out] or None. Returns [..., out]."""
         rows = x.reshape(-1, x.shape[-1]).contiguous()
         outputs: list[Tensor] = []
-        start = 0
-        while start < len(rows):
-            size = self.size(len(rows) - start, weight, bias)
+        start, stop = 0, rows.shape[0]
+        while start < stop:
+            size = self.size(stop - start, weight, bias)
             piece = rows[start : start + size]
-            outputs.append(self._multiply(_filled(piece, size), weight, bias)[: len(piece)])
+            outputs.append(self._multiply(_filled(piece, size), weight, bias)[: stop - start])
             start += size
         if len(outputs) == 1:
             flat = outputs[0]
@@ -189,15 +189,16 @@ def make_invariant(model: Any, name: str) -> None:
 
 
 def _filled(piece: Tensor, size: int) -> Tensor:
-    missing = size - len(piece)
+    missing = size - piece.shape[0]
     return functional.pad(piece, (0, 0, 0, missing)) if missing else piece
 
 
 def _candidates(num_rows: int) -> Iterator[int]:
     """Numbers of rows for a product of `num_rows`, the best first; 64 is always among them."""
-    yield from (size for size in _SMALL if num_rows <= size)
     for most, multiple in _ROUNDING:
         if num_rows <= most:
             yield -(-num_rows // multiple) * multiple
             break
+    if num_rows <= _BASE:
+        yield from (size for size in _POWERS if size > num_rows)
     yield from (size for size in _PIECES if size <= num_rows)

@@ -59,12 +59,14 @@ def test_only_sizes_that_agree_are_used() -> None:
 
     product = InvariantProduct(fickle)
     weight, x = _weight(32, _NARROW), _weight(1000, _NARROW)
-    sizes = {count: product.size(count, weight) for count in (1, 20, 64, 65, 200, 250, 1000, 4000)}
-    assert sizes == {1: 8, 20: 64, 64: 64, 65: 96, 200: 224, 250: 128, 1000: 128, 4000: 128}
+    sizes = {
+        count: product.size(count, weight) for count in (1, 20, 31, 64, 65, 200, 250, 1000, 4000)
+    }
+    assert sizes == {1: 2, 20: 20, 31: 64, 64: 64, 65: 72, 200: 200, 250: 128, 1000: 128, 4000: 128}
     product(x, weight)
     used.clear()
     product(x, weight)
-    assert used == [128] * 7 + [128]
+    assert used == [128] * 6 + [232]
 
 
 def test_products_that_depend_on_the_order_of_rows_are_refused() -> None:
