@@ -11,6 +11,7 @@ calling the product costs more than it saves.
 """
 
 import logging
+import platform
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -28,6 +29,7 @@ LEAST_WEIGHTS = 1 << 20
 """Numbers in a weight that is worth it."""
 
 _DTYPES = (torch.float32, torch.bfloat16)
+_MACHINES = ("x86_64", "AMD64")  # oneDNN has other kernels elsewhere, which nobody has timed here
 # The order is chosen for products with so many rows; others work with it too.
 _TYPICAL_ROWS = 256
 
@@ -92,6 +94,8 @@ def _is_worth_it(weight: Tensor) -> bool:
 def _is_possible(model: Any) -> bool:
     weights = list(model.parameters())
     if any(weight.device.type != "cpu" for weight in weights):
+        return False
+    if platform.machine() not in _MACHINES:
         return False
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False

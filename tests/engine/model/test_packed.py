@@ -61,6 +61,13 @@ def test_all_large_layers_are_packed(
             assert getattr(layer._parts, name).weight.is_mkldnn
 
 
+def test_other_processors_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    model = nn.Sequential(nn.Linear(1024, 1024))
+    pack_linear_layers(model)
+    assert type(model[0]) is nn.Linear
+
+
 def test_a_device_without_it_is_left_alone() -> None:
     model = nn.Linear(2048, 1024, device="meta")
     holder = nn.Sequential(model)
