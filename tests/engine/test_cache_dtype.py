@@ -13,7 +13,7 @@ from engine import cache_dtype
 from engine.cache_dtype import check_cache_dtype
 from engine.errors import EngineError
 from kernels.float8 import FLOAT8, as_stored
-from tests.engine.test_golden import NUM_TOKENS, _generate, _prompts, expected
+from tests.engine.golden import expected, generated, own_tokens
 from tests.engine.tiny_engine import load_tiny, make_request, tiny_engine
 from tests.engine.tiny_models import tiny_model
 
@@ -33,21 +33,7 @@ class RoundingCache(DynamicCache):
 @cache
 def rounded(family: str) -> list[list[int]]:
     """What transformers generates with such a cache, each prompt alone."""
-    model = tiny_model(family)
-    outputs = []
-    for prompt in _prompts():
-        tokens = model.generate(
-            torch.tensor([prompt]),
-            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
-            past_key_values=RoundingCache(),
-            do_sample=False,
-            max_new_tokens=NUM_TOKENS,
-            min_new_tokens=NUM_TOKENS,
-            eos_token_id=None,
-            pad_token_id=0,
-        )
-        outputs.append(tokens[0, len(prompt) :].tolist())
-    return outputs
+    return generated(tiny_model(family), RoundingCache)
 
 
 @pytest.mark.parametrize("chunk", [7, 64])
@@ -57,9 +43,9 @@ def test_tokens_equal_generate_over_rounded_keys_and_values_with_a_cold_and_a_wa
 ) -> None:
     loaded = load_tiny(family, checkpoints)
     with tiny_engine(loaded, max_num_batched_tokens=chunk, kv_cache_dtype="fp8") as engine:
-        assert _generate(engine, "cold") == rounded(family)
+        assert own_tokens(engine, "cold") == rounded(family)
         hits = engine.scheduler.prefix_cache_hits
-        assert _generate(engine, "warm") == rounded(family)
+        assert own_tokens(engine, "warm") == rounded(family)
         assert engine.scheduler.prefix_cache_hits - hits >= 80, "the second run was not warm"
 
 
@@ -72,7 +58,7 @@ def test_tokens_equal_when_requests_are_preempted(checkpoints: Path) -> None:
     with tiny_engine(
         loaded, num_blocks=15, max_num_batched_tokens=20, kv_cache_dtype="fp8"
     ) as engine:
-        assert _generate(engine, "tight") == rounded("qwen3")
+        assert own_tokens(engine, "tight") == rounded("qwen3")
         assert engine.scheduler.num_preemptions > 0, "nothing was preempted: give fewer blocks"
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from engine.cuda_graphs import CudaRecorder
-from tests.engine.test_golden import MAIN, _generate, expected
+from tests.engine.golden import expected, own_tokens
+from tests.engine.test_golden import MAIN
 from tests.engine.test_independence import _requests
 from tests.engine.tiny_engine import load_tiny, tiny_engine
 
@@ -30,8 +31,8 @@ def test_tokens_equal_generate(family: str, is_recorded: bool, checkpoints: Path
         max_in_flight=2,
         recorder=CudaRecorder() if is_recorded else None,
     ) as engine:
-        assert _generate(engine, "cold") == expected(family)
-        assert _generate(engine, "warm") == expected(family)
+        assert own_tokens(engine, "cold") == expected(family)
+        assert own_tokens(engine, "warm") == expected(family)
 
 
 def test_tokens_equal_generate_when_requests_are_preempted(checkpoints: Path) -> None:
@@ -42,7 +43,7 @@ def test_tokens_equal_generate_when_requests_are_preempted(checkpoints: Path) ->
         max_in_flight=2,
         recorder=CudaRecorder(),
     ) as engine:
-        assert _generate(engine, "tight") == expected("qwen3")
+        assert own_tokens(engine, "tight") == expected("qwen3")
         assert engine.scheduler.num_preemptions > 0
 
 

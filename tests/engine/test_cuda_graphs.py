@@ -14,8 +14,8 @@ from engine.cuda_graphs import DecodeGraphs, pad
 from engine.forward_inputs import ForwardInputs
 from engine.request import SamplingParams
 from engine.step import NewRequest, PlanRow, StepPlan
+from tests.engine.golden import expected, own_tokens
 from tests.engine.recorders import FakeRecorder
-from tests.engine.test_golden import _generate, expected
 from tests.engine.tiny_engine import load_tiny, tiny_engine
 
 CPU = torch.device("cpu")
@@ -161,7 +161,7 @@ def test_tokens_equal_generate_when_decoding_is_replayed(
     with tiny_engine(
         load_tiny(family, checkpoints), max_in_flight=max_in_flight, recorder=recorder
     ) as engine:
-        assert _generate(engine, "cold") == expected(family)
-        assert _generate(engine, "warm") == expected(family)
+        assert own_tokens(engine, "cold") == expected(family)
+        assert own_tokens(engine, "warm") == expected(family)
     assert recorder.num_recorded > 0
     assert recorder.num_replayed > recorder.num_recorded

@@ -1,15 +1,14 @@
 """Our greedy tokens are those of transformers' `generate`, one by one, in float32."""
 
-from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
 
 from engine.model import packed
 from engine.model.packed import pack_linear_layers
-from tests.engine.tiny_engine import TinyEngine, load_tiny, make_request, tiny_engine
-from tests.engine.tiny_models import FAMILIES, REPLACED, VOCAB_SIZE, tiny_model
+from tests.engine.golden import expected, own_tokens
+from tests.engine.tiny_engine import load_tiny, tiny_engine
+from tests.engine.tiny_models import FAMILIES, REPLACED
 
 # The families of the big models people run: all chunk and block sizes. Others: one of each.
 MAIN = (
@@ -24,42 +23,6 @@ MAIN = (
     "deepseek_v3",
 )
 OTHERS = tuple(sorted(FAMILIES.keys() - set(MAIN)))
-NUM_TOKENS = 10
-
-
-def _prompts() -> list[list[int]]:
-    """Mixed lengths; the last two share a prefix of two to four blocks."""
-    generator = torch.Generator().manual_seed(3)
-    drawn = torch.randint(3, VOCAB_SIZE, (120,), generator=generator).tolist()
-    shared = drawn[30:65]
-    return [drawn[:1], drawn[1:6], drawn[6:30], shared + drawn[65:71], shared + drawn[71:80]]
-
-
-@cache
-def expected(family: str) -> list[list[int]]:
-    """What transformers generates, each prompt alone."""
-    model = tiny_model(family)
-    outputs = []
-    for prompt in _prompts():
-        tokens = model.generate(
-            torch.tensor([prompt]),
-            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
-            do_sample=False,
-            max_new_tokens=NUM_TOKENS,
-            min_new_tokens=NUM_TOKENS,
-            eos_token_id=None,
-            pad_token_id=0,
-        )
-        outputs.append(tokens[0, len(prompt) :].tolist())
-    return outputs
-
-
-def _generate(engine: TinyEngine, run: str) -> list[list[int]]:
-    requests = [
-        make_request(f"{run}-{index}", prompt, NUM_TOKENS)
-        for index, prompt in enumerate(_prompts())
-    ]
-    return list(engine.run(requests).values())
 
 
 @pytest.mark.parametrize("block_size", [8, 16])
@@ -71,17 +34,17 @@ def test_tokens_equal_generate_with_a_cold_and_a_warm_cache(
     with tiny_engine(
         load_tiny(family, checkpoints), block_size=block_size, max_num_batched_tokens=chunk
     ) as engine:
-        assert _generate(engine, "cold") == expected(family)
+        assert own_tokens(engine, "cold") == expected(family)
         hits = engine.scheduler.prefix_cache_hits
-        assert _generate(engine, "warm") == expected(family)
+        assert own_tokens(engine, "warm") == expected(family)
         assert engine.scheduler.prefix_cache_hits - hits >= 80, "the second run was not warm"
 
 
 @pytest.mark.parametrize("family", OTHERS)
 def test_tokens_equal_generate_for_other_families(family: str, checkpoints: Path) -> None:
     with tiny_engine(load_tiny(family, checkpoints), max_num_batched_tokens=17) as engine:
-        assert _generate(engine, "cold") == expected(family)
-        assert _generate(engine, "warm") == expected(family)
+        assert own_tokens(engine, "cold") == expected(family)
+        assert own_tokens(engine, "warm") == expected(family)
 
 
 @pytest.mark.parametrize("family", MAIN)
@@ -89,7 +52,7 @@ def test_tokens_equal_generate_when_requests_are_preempted(family: str, checkpoi
     with tiny_engine(
         load_tiny(family, checkpoints), num_blocks=15, block_size=8, max_num_batched_tokens=20
     ) as engine:
-        assert _generate(engine, "tight") == expected(family)
+        assert own_tokens(engine, "tight") == expected(family)
         assert engine.scheduler.num_preemptions > 0, "nothing was preempted: give fewer blocks"
 
 
@@ -98,8 +61,8 @@ def test_tokens_equal_generate_with_the_models_own_layers(family: str, checkpoin
     """What every model falls back to whose decoder no rule knows."""
     loaded = load_tiny(family, checkpoints, is_replaced=False)
     with tiny_engine(loaded, max_num_batched_tokens=17) as engine:
-        assert _generate(engine, "cold") == expected(family)
-        assert _generate(engine, "warm") == expected(family)
+        assert own_tokens(engine, "cold") == expected(family)
+        assert own_tokens(engine, "warm") == expected(family)
 
 
 @pytest.mark.parametrize("is_replaced", [True, False])
@@ -111,8 +74,8 @@ def test_tokens_equal_generate_with_packed_weights(
     loaded = load_tiny(family, checkpoints, is_replaced=is_replaced)
     pack_linear_layers(loaded.module)
     with tiny_engine(loaded, max_num_batched_tokens=17) as engine:
-        assert _generate(engine, "cold") == expected(family)
-        assert _generate(engine, "warm") == expected(family)
+        assert own_tokens(engine, "cold") == expected(family)
+        assert own_tokens(engine, "warm") == expected(family)
 
 
 def test_tokens_equal_generate_when_steps_are_planned_ahead(checkpoints: Path) -> None:
@@ -120,7 +83,7 @@ def test_tokens_equal_generate_when_steps_are_planned_ahead(checkpoints: Path) -
     with tiny_engine(
         load_tiny("qwen3", checkpoints), max_num_batched_tokens=20, max_in_flight=2
     ) as engine:
-        assert _generate(engine, "ahead") == expected("qwen3")
+        assert own_tokens(engine, "ahead") == expected("qwen3")
 
 
 def test_answers_depend_on_the_model() -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from torch import nn
 
 from engine.build import build_engine
 from engine.config import CacheConfig, EngineConfig, ModelConfig
 from kernels.cpu_library import cpu_library
 from kernels.int8_linear.weight import quantize
-from tests.engine.test_golden import NUM_TOKENS, _generate, _prompts, expected
+from tests.engine.golden import expected, generated, own_tokens
 from tests.engine.tiny_engine import load_tiny, tiny_engine
 from tests.engine.tiny_models import tiny_model
 
@@ -31,22 +30,6 @@ def dequantized_model(family: str) -> Any:
     return model
 
 
-def generated(model: Any) -> list[list[int]]:
-    outputs = []
-    for prompt in _prompts():
-        tokens = model.generate(
-            torch.tensor([prompt]),
-            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
-            do_sample=False,
-            max_new_tokens=NUM_TOKENS,
-            min_new_tokens=NUM_TOKENS,
-            eos_token_id=None,
-            pad_token_id=0,
-        )
-        outputs.append(tokens[0, len(prompt) :].tolist())
-    return outputs
-
-
 @pytest.mark.parametrize("is_replaced", [True, False])
 @pytest.mark.parametrize("family", ["llama", "qwen3", "qwen2", "phi3", "gemma3", "qwen3_moe"])
 def test_tokens_equal_generate_with_dequantized_weights(
@@ -55,8 +38,8 @@ def test_tokens_equal_generate_with_dequantized_weights(
     wanted = generated(dequantized_model(family))
     loaded = load_tiny(family, checkpoints, is_replaced=is_replaced, quantization="int8")
     with tiny_engine(loaded, max_num_batched_tokens=17) as engine:
-        assert _generate(engine, "cold") == wanted
-        assert _generate(engine, "warm") == wanted
+        assert own_tokens(engine, "cold") == wanted
+        assert own_tokens(engine, "warm") == wanted
 
 
 def test_some_answers_are_not_those_of_the_float_weights() -> None:

@@ -15,8 +15,8 @@ from engine.device import HostCopies
 from engine.logprobs import LogprobRecord
 from engine.request import FinishReason, Request, SamplingParams, StopRules
 from engine.step import NewRequest, PlanRow, StepPlan, StepResult
+from tests.engine.golden import expected, own_tokens
 from tests.engine.recorders import NoHostReads
-from tests.engine.test_golden import _generate, expected
 from tests.engine.test_independence import _requests
 from tests.engine.test_model_runner import _runner
 from tests.engine.tiny_engine import load_tiny, make_request, tiny_engine
@@ -197,8 +197,8 @@ def test_a_models_tokens_equal_generate(family: str, checkpoints: Path) -> None:
     with tiny_engine(
         load_tiny(family, checkpoints), max_num_batched_tokens=20, max_in_flight=2
     ) as engine:
-        assert _generate(engine, "cold") == expected(family)
-        assert _generate(engine, "warm") == expected(family)
+        assert own_tokens(engine, "cold") == expected(family)
+        assert own_tokens(engine, "warm") == expected(family)
 
 
 def test_a_models_tokens_equal_generate_when_requests_are_preempted(checkpoints: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_models_tokens_equal_generate_when_requests_are_preempted(checkpoints:
         max_num_batched_tokens=20,
         max_in_flight=2,
     ) as engine:
-        assert _generate(engine, "tight") == expected("qwen3")
+        assert own_tokens(engine, "tight") == expected("qwen3")
         assert engine.scheduler.num_preemptions > 0
 
 
