@@ -46,7 +46,7 @@ def choices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
         line("thought", "What is 40 + 17?", **thinking, **greedy),
         line(
             "order",
-            f"Extract {json.dumps(ORDER)} as JSON from: The order has item lamp, quantity 12.",
+            f"Extract {json.dumps(ORDER)} as JSON from: The order: item: lamp, quantity: 12.",
             response_format=schema,
             **greedy,
         ),
