@@ -26,7 +26,7 @@ def test_what_changes_tokens_changes_the_identity(tmp_path: Path) -> None:
     template.write_text("two")
     known.add(identity(chat_template=str(template)))
     known |= {identity(tool_call_parser="hermes"), identity(reasoning_parser="hermes")}
-    assert len(known) == 11
+    assert len(known) == 12
 
 
 def test_how_much_runs_at_a_time_does_not() -> None:
