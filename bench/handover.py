@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from bench.greedy_answers import num_common, run_together
 from engine.build import EngineParts, build_engine
 from engine.config import CacheConfig, EngineConfig, ModelConfig, SchedulerConfig
 from engine.request import Request, SamplingParams, StopRules
@@ -55,7 +56,7 @@ def _measure(dtype: str, options: argparse.Namespace) -> dict[str, object]:
         num_checked += len(prompts)
         for first, second, cut in zip(whole, again, cuts, strict=True):
             if first != second:
-                parted_after.append(_common(first, second) - cut)
+                parted_after.append(num_common(first, second) - cut)
     parts.core.shutdown()
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -87,19 +88,8 @@ def _run(
         )
         for number, (prompt, tokens) in enumerate(zip(prompts, done, strict=True))
     ]
-    for request in requests:
-        parts.core.add(request)
-    while parts.core.has_work:
-        parts.core.step()
+    run_together(parts.core, requests)
     return [list(request.output_token_ids) for request in requests]
-
-
-def _common(first: Sequence[int], second: Sequence[int]) -> int:
-    """Tokens before the first difference."""
-    for position, (one, other) in enumerate(zip(first, second, strict=False)):
-        if one != other:
-            return position
-    return min(len(first), len(second))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -20,17 +20,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.build import EngineParts, build_engine
-from engine.chat_template import ChatOptions
+from bench.greedy_answers import greedy_answers, num_common, prompt_logprobs
 from engine.config import CacheConfig, EngineConfig, ModelConfig, SchedulerConfig
-from engine.logprobs import LogprobRecord
-from engine.request import Request, SamplingParams, StopRules
-from jobs.evals.demo.suite import held_out_rows
 
 _CACHE_BYTES = 256 << 20
 
@@ -62,7 +57,7 @@ def compare(before: Sequence[Answer], after: Sequence[Answer]) -> dict[str, floa
     """The figures of the printed line. `logprob_difference` is after minus before, in nats."""
     pairs = list(zip(before, after, strict=True))
     parted = [
-        _common(one.token_ids, other.token_ids)
+        num_common(one.token_ids, other.token_ids)
         for one, other in pairs
         if one.token_ids != other.token_ids
     ]
@@ -84,53 +79,15 @@ def compare(before: Sequence[Answer], after: Sequence[Answer]) -> dict[str, floa
 
 
 def _answers(options: argparse.Namespace, quantization: str | None) -> list[Answer]:
-    parts = build_engine(
-        EngineConfig(
-            model=ModelConfig(
-                model=options.model, dtype=options.dtype, device="cpu", quantization=quantization
-            ),
-            cache=CacheConfig(kv_cache_memory_bytes=_CACHE_BYTES),
-            scheduler=SchedulerConfig(max_num_seqs=64),
-        )
+    config = EngineConfig(
+        model=ModelConfig(
+            model=options.model, dtype=options.dtype, device="cpu", quantization=quantization
+        ),
+        cache=CacheConfig(kv_cache_memory_bytes=_CACHE_BYTES),
+        scheduler=SchedulerConfig(max_num_seqs=64),
     )
-    requests = [
-        _request(parts, row.custom_id, row.body)
-        for row in held_out_rows(options.per_task, seed=options.seed)
-    ]
-    for request in requests:
-        parts.core.add(request)
-    while parts.core.has_work:
-        parts.core.step()
-    parts.core.shutdown()
-    return [_answer(request) for request in requests]
-
-
-def _request(parts: EngineParts, name: str, body: dict[str, Any]) -> Request:
-    chat_options = ChatOptions(kwargs=body.get("chat_template_kwargs", {}))
-    text = parts.chat_template.render(body["messages"], body.get("tools"), options=chat_options)
-    request = Request(
-        request_id=name,
-        prompt_token_ids=parts.tokenizer.encode_prompt(text),
-        sampling=SamplingParams(temperature=0.0),
-        stop=StopRules(max_tokens=body["max_tokens"], eos_token_ids=parts.info.eos_token_ids),
-    )
-    request.logprobs = LogprobRecord(first_token=1, num_top=0)
-    return request
-
-
-def _answer(request: Request) -> Answer:
-    if request.error is not None or request.logprobs is None:
-        raise SystemExit(f"{request.request_id} failed: {request.error}")
-    scored = request.logprobs.rows().part(1, len(request.prompt_token_ids))
-    return Answer(list(request.output_token_ids), scored.logprobs)
-
-
-def _common(first: Sequence[int], second: Sequence[int]) -> int:
-    """Tokens before the first difference."""
-    for position, (one, other) in enumerate(zip(first, second, strict=False)):
-        if one != other:
-            return position
-    return min(len(first), len(second))
+    requests = greedy_answers(config, per_task=options.per_task, seed=options.seed)
+    return [Answer(list(each.output_token_ids), prompt_logprobs(each)) for each in requests]
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -17,7 +17,7 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -26,12 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.build import EngineParts, build_engine
-from engine.chat_template import ChatOptions
+from bench.greedy_answers import greedy_answers, num_common, prompt_logprobs
 from engine.config import CacheConfig, EngineConfig, ModelConfig, SchedulerConfig
-from engine.logprobs import LogprobRecord
-from engine.request import Request, SamplingParams, StopRules
-from jobs.evals.demo.suite import held_out_rows
+from engine.request import Request
 from kernels.cpu_library import instruction_set
 from kernels.float8 import FLOAT8, as_stored
 from kernels.paged_attention.cases import PagedAttentionCase, PagedAttentionInputs
@@ -57,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = [_run(name, options) for name in ("auto", "fp8")]
     about: Line = {"model": options.model, "dtype": options.dtype}
     _print(about | compare_answers(*([x.output_token_ids for x in run] for run in runs)))
-    _print(about | compare_logprobs(*(_prompt_logprobs(run) for run in runs)))
+    _print(about | compare_logprobs(*(_all_logprobs(run) for run in runs)))
     for head_dim in _HEAD_DIMS:
         _print(compare_attention(head_dim))
     return 0
@@ -68,7 +65,7 @@ def compare_answers(plain: Sequence[Sequence[int]], stored: Sequence[Sequence[in
     others have in common at the start.
     """
     common = [
-        _common(first, second)
+        num_common(first, second)
         for first, second in zip(plain, stored, strict=True)
         if first != second
     ]
@@ -132,51 +129,13 @@ def _run(kv_cache_dtype: str, options: argparse.Namespace) -> list[Request]:
         ),
         scheduler=SchedulerConfig(max_num_seqs=32),
     )
-    parts = build_engine(config)
-    requests = list(_requests(parts, options))
-    for request in requests:
-        parts.core.add(request)
-    while parts.core.has_work:
-        parts.core.step()
-    parts.core.shutdown()
-    failed = next((request.error for request in requests if request.error is not None), None)
-    if failed is not None:
-        raise RuntimeError(f"a request failed with --kv-cache-dtype {kv_cache_dtype}: {failed}")
-    return requests
-
-
-def _requests(parts: EngineParts, options: argparse.Namespace) -> Iterator[Request]:
-    for row in held_out_rows(options.per_task, seed=options.seed):
-        prompt = parts.chat_template.render(
-            row.body["messages"],
-            row.body.get("tools"),
-            options=ChatOptions(kwargs=row.body.get("chat_template_kwargs", {})),
-        )
-        yield Request(
-            request_id=row.custom_id,
-            prompt_token_ids=parts.tokenizer.encode_prompt(prompt),
-            sampling=SamplingParams(temperature=0.0),
-            stop=StopRules(max_tokens=options.tokens, eos_token_ids=parts.info.eos_token_ids),
-            logprobs=LogprobRecord(first_token=1, num_top=0),
-        )
-
-
-def _prompt_logprobs(requests: Sequence[Request]) -> list[float]:
-    return list(chain.from_iterable(map(_of_prompt, requests)))
-
-
-def _of_prompt(request: Request) -> list[float]:
-    assert request.logprobs is not None
-    found: list[float] = (
-        request.logprobs.rows().part(1, request.num_prompt_tokens).logprobs.tolist()
+    return greedy_answers(
+        config, per_task=options.per_task, seed=options.seed, max_tokens=options.tokens
     )
-    return found
 
 
-def _common(first: Sequence[int], second: Sequence[int]) -> int:
-    """Tokens before the first difference."""
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((i for i, (one, other) in pairs if one != other), min(len(first), len(second)))
+def _all_logprobs(requests: Sequence[Request]) -> list[float]:
+    return list(chain.from_iterable(prompt_logprobs(each).tolist() for each in requests))
 
 
 def _print(line: Line) -> None:
