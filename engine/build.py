@@ -117,8 +117,8 @@ def build_engine(config: EngineConfig) -> EngineParts:
     replace_decoder(loaded.module, device)
     pack_linear_layers(loaded.module)
     if config.deterministic:
-        make_invariant(loaded.module, name)
         check_attention(loaded.dtype, config.cache.kv_cache_dtype, name)
+        make_invariant(loaded.module, name)
     with on_device(device):
         check_paged_attention(loaded, expected, name)
     tokenizer = load_tokenizer(folder, name)

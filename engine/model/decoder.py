@@ -18,8 +18,17 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from kernels.registry import resolve
 
-__all__ = ["FusedDecoder", "FusedDecoderLayer", "LayerParts", "Norm", "Product", "Projection"]
+__all__ = [
+    "FusedDecoder",
+    "FusedDecoderLayer",
+    "LayerParts",
+    "Multiply",
+    "Norm",
+    "Product",
+    "Projection",
+]
 
+Multiply = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 Product = Callable[[Tensor], Tensor]
 
 
@@ -29,7 +38,7 @@ class Projection:
 
     weight: Tensor
     bias: Tensor | None = None
-    multiply: Callable[[Tensor, Tensor, Tensor | None], Tensor] = functional.linear
+    multiply: Multiply = functional.linear
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.multiply(x, self.weight, self.bias)

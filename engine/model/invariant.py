@@ -12,22 +12,20 @@ With packed weights nearly all agree, with plain ones few.
 (He et al., "Defeating Nondeterminism in LLM Inference", 2025, describe the cause.)
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.errors import ModelRefusedError
-from engine.model.decoder import FusedDecoderLayer
+from engine.model.decoder import FusedDecoderLayer, Multiply
 from engine.model.packed import PackedLinear, packed_product
 from engine.model.quantize import QuantizedLinear
 
 __all__ = ["InvariantLinear", "InvariantProduct", "make_invariant"]
-
-Multiply: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 # What all others are compared with, and what serves where nothing else agrees. With half as many
 # rows, a long prompt would take twice the time where no larger number agrees.

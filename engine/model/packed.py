@@ -10,20 +10,16 @@ they wait for memory either way (`python -m bench.packed_linear`). Small weights
 calling the product costs more than it saves.
 """
 
-import logging
 import platform
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from engine.model.decoder import FusedDecoderLayer, Projection
+from engine.model.decoder import FusedDecoderLayer, Multiply, Projection
 
 __all__ = ["LEAST_WEIGHTS", "PackedLinear", "pack", "pack_linear_layers", "packed_product"]
-
-_log = logging.getLogger(__name__)
 
 LEAST_WEIGHTS = 1 << 20
 """Numbers in a weight that is worth it."""
@@ -53,9 +49,8 @@ class PackedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
         self.bias = linear.bias
-        self.multiply: Callable[[Tensor, Tensor, Tensor | None], Tensor] = packed_product
+        self.multiply: Multiply = packed_product
         self._weight = pack(linear.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,16 +64,12 @@ def pack_linear_layers(model: Any) -> None:
     """
     if not _is_possible(model):
         return
-    num_packed = 0
     for module in list(model.modules()):
         if isinstance(module, FusedDecoderLayer):
             module.change_projections(_packed)
-            num_packed += 1
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear and _is_worth_it(child.weight):
                 setattr(module, name, PackedLinear(child))
-                num_packed += 1
-    _log.debug("%d layers have packed weights", num_packed)
 
 
 def _packed(projection: Projection) -> Projection:
