@@ -28,6 +28,7 @@ class Sizes:
     """What is timed; `attention` maps a name to the new tokens and all tokens of each row."""
 
     attention: dict[str, tuple[tuple[int, int], ...]]
+    shared: dict[str, int]  # of these, how many tokens all rows have in common
     float8_attention: tuple[str, ...]  # names of those also timed over a cache of 8-bit floats
     num_tokens: tuple[int, ...] = (256, 8192)
     sampled_rows: tuple[int, ...] = (16, 256)
@@ -43,15 +44,18 @@ FULL = Sizes(
     attention={
         "decode 64 x 4096": ((1, 4096),) * 64,
         "decode 256 x 1024": ((1, 1024),) * 256,
+        "decode 256 x 1024, 768 shared": ((1, 1024),) * 256,
         "decode 1 x 32768": ((1, 32768),),
         "prefill 8192": ((8192, 8192),),
         "prefill 4 x 2048": ((2048, 2048),) * 4,
         "prefill 512 of 8192": ((512, 8192),),
     },
+    shared={"decode 256 x 1024, 768 shared": 768},
     float8_attention=("decode 64 x 4096", "prefill 8192"),
 )
 TINY = Sizes(
     attention={"decode 2 x 32": ((1, 32),) * 2, "prefill 16": ((16, 16),)},
+    shared={"decode 2 x 32": 16},
     float8_attention=("decode 2 x 32",),
     num_tokens=(4,),
     sampled_rows=(2,),
@@ -109,6 +113,7 @@ def _attention_cases(device: torch.device, sizes: Sizes) -> Iterator[PagedAttent
             num_kv_heads=sizes.num_kv_heads,
             key_dim=sizes.head_dim,
             value_dim=sizes.head_dim,
+            num_shared=sizes.shared.get(name, 0),
         )
         yield case
         in_eight_bits = replace(case, name=f"{name}, fp8 cache", cache_dtype=FLOAT8)
@@ -127,7 +132,7 @@ def _attention(device: torch.device, sizes: Sizes) -> Iterator[_Task]:
             for field in fields(inputs)
             for value in [getattr(inputs, field.name)]
         }
-        num_keys = sum(seq_len for _, seq_len in rows)
+        num_keys = sum(seq_len for _, seq_len in rows) - case.num_shared * (len(rows) - 1)
         num_new = sum(new for new, _ in rows)
         num_pairs = sum(new * length - new * (new - 1) // 2 for new, length in rows)
         element_bytes = inputs.key_cache.element_size()

@@ -21,6 +21,7 @@ _DTYPES = ("bfloat16", "float16", "float32")
 _KERNELS = (
     *(("paged_attention", name) for name in (
         "decode 64 x 4096", "decode 64 x 4096, fp8 cache", "decode 256 x 1024",
+        "decode 256 x 1024, 768 shared",
         "decode 1 x 32768", "prefill 8192", "prefill 8192, fp8 cache", "prefill 4 x 2048",
         "prefill 512 of 8192",
     )),

@@ -51,8 +51,8 @@ class PagedAttentionInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PagedAttentionCase:
-    """One step: `rows` are pairs (new tokens, tokens after the step). `cache_dtype` None: the
-    query's.
+    """One step: `rows` are pairs (new tokens, tokens after the step), which have their first
+    `num_shared` tokens in common. `cache_dtype` None: the query's.
     """
 
     name: str
@@ -66,6 +66,7 @@ class PagedAttentionCase:
     softcap: float | None = None
     has_sinks: bool = False
     cache_dtype: torch.dtype | None = None
+    num_shared: int = 0
 
     def make_inputs(
         self, dtype: torch.dtype, device: str = "cpu", seed: int = 0
@@ -100,7 +101,7 @@ class PagedAttentionCase:
         cu_seqlens_q = torch.zeros(len(self.rows) + 1, dtype=torch.int32)
         cu_seqlens_q[1:] = lengths[:, 0].cumsum(0)
         sinks = torch.randn(self.num_heads, generator=generator) if self.has_sinks else None
-        return PagedAttentionInputs(
+        inputs = PagedAttentionInputs(
             query=query.to(dtype).to(device),
             key_cache=as_stored(key_cache, self.cache_dtype or dtype).to(device),
             value_cache=as_stored(value_cache, self.cache_dtype or dtype).to(device),
@@ -112,6 +113,9 @@ class PagedAttentionCase:
             softcap=self.softcap,
             sinks=None if sinks is None else sinks.to(dtype).to(device),
         )
+        if not self.num_shared:
+            return inputs
+        return share_blocks(inputs, [SharedText((*range(len(self.rows)),), 0, self.num_shared)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,7 @@ def unshare_blocks(inputs: PagedAttentionInputs, seed: int = 0) -> PagedAttentio
 
 
 _MIXED = ((1, 1), (1, 40), (17, 17), (5, 70), (1, 16), (64, 129), (0, 9), (2, 33))
+_SHARED = ((1, 600), (1, 513), (3, 620), (1, 700), (1, 512), (1, 40), (1, 900))
 
 CASES = (
     PagedAttentionCase(name="one_token", rows=((1, 1),)),
@@ -178,6 +183,10 @@ CASES = (
     PagedAttentionCase(name="window_wider", rows=_MIXED, sliding_window=4096),
     PagedAttentionCase(name="softcap", rows=_MIXED, softcap=2.0),
     PagedAttentionCase(name="sinks", rows=_MIXED, has_sinks=True),
+    PagedAttentionCase(name="shared", rows=_SHARED, num_shared=512),
+    PagedAttentionCase(
+        name="shared_window", rows=_SHARED, num_shared=512, sliding_window=620, block_size=8
+    ),
     PagedAttentionCase(
         name="everything",
         rows=_MIXED,

@@ -1,6 +1,7 @@
 """Paged attention in Triton: a kernel for prefilled chunks, one for decoded tokens, one that joins.
 
-Owns: the kernels, their launch, their tile sizes. Must not know: requests, layers, models.
+Owns: the op, and the kernel of chunks with its launch and tile sizes. Must not know: requests,
+layers, models.
 
 A row with one new token is cut into splits of its keys, so that few long rows still fill the
 device; each split leaves a partial result, and a third kernel joins them (flash decoding: Dao et
@@ -8,9 +9,6 @@ al. 2023). A row with several new tokens is cut into tiles of queries that walk 
 running softmax (FlashAttention-2: Dao 2023). In both, the query heads of one KV head are rows of
 one tile, so its keys are read once. Which kernel serves a row, and how it is cut, follows from that
 row alone, so its bits do not depend on the others. Nothing is read back to the host.
-
-Keys and values of 8-bit floats become the query's dtype, which is exact, once they are loaded
-(from compute capability 8.9 on: Triton has no such conversion for older GPUs).
 """
 
 from typing import Any
@@ -20,10 +18,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["paged_attention"]
+from kernels.paged_attention.gpu_decode import MIN_ROWS, launch_decode
+from kernels.paged_attention.gpu_walk import walk
 
-_KEYS_PER_SPLIT = 512
-_MIN_ROWS = 16  # the matrix units take no less
+__all__ = ["paged_attention"]
 
 
 @triton.jit
@@ -39,72 +37,6 @@ def _row_of_tile(cu_seqlens_ptr, num_rows, tile, BLOCK_Q: tl.constexpr):
         else:
             high = middle
     return low - 1
-
-
-@triton.jit
-def _scores(
-    query, key, scale, softcap, HAS_SOFTCAP: tl.constexpr, PRECISION: tl.constexpr
-):  # fmt: skip
-    scores = tl.dot(query, key, input_precision=PRECISION) * scale  # [M, N]
-    if HAS_SOFTCAP:
-        scores = softcap * (2.0 * tl.sigmoid(2.0 * scores / softcap) - 1.0)
-    return scores
-
-
-@triton.jit
-def _walk(
-    query, positions, row, kv_head, first_key, last_key,
-    key_cache_ptr, value_cache_ptr, block_table_ptr,
-    stride_key_block, stride_key_slot, stride_key_head,
-    stride_value_block, stride_value_slot, stride_value_head,
-    stride_table_row, scale, softcap, window,
-    BLOCK_SIZE: tl.constexpr, KEY_DIM: tl.constexpr, VALUE_DIM: tl.constexpr,
-    PADDED_KEY_DIM: tl.constexpr, PADDED_VALUE_DIM: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-    HAS_WINDOW: tl.constexpr, HAS_SOFTCAP: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """Attend from the tile's queries to the keys [first_key, last_key).
-
-    Returns the running maximum [M], the sum [M] and the unnormalised values [M, DV], in float32.
-    """
-    key_dims = tl.arange(0, PADDED_KEY_DIM)
-    value_dims = tl.arange(0, PADDED_VALUE_DIM)
-    highest = tl.full([BLOCK_M], float("-inf"), tl.float32)
-    total = tl.zeros([BLOCK_M], tl.float32)
-    values = tl.zeros([BLOCK_M, PADDED_VALUE_DIM], tl.float32)
-    for start in range(first_key, last_key, BLOCK_N):
-        keys = start + tl.arange(0, BLOCK_N)
-        is_there = keys < last_key
-        block = tl.load(
-            block_table_ptr + row * stride_table_row + keys // BLOCK_SIZE, mask=is_there, other=0
-        ).to(tl.int64)
-        slot = keys % BLOCK_SIZE
-        key = tl.load(
-            key_cache_ptr + block[None, :] * stride_key_block + slot[None, :] * stride_key_slot
-            + kv_head * stride_key_head + key_dims[:, None],
-            mask=is_there[None, :] & (key_dims < KEY_DIM)[:, None], other=0.0,
-        ).to(query.dtype)  # fmt: skip  # [DK, N]
-        scores = _scores(query, key, scale, softcap, HAS_SOFTCAP, PRECISION)
-        is_seen = is_there[None, :] & (keys[None, :] <= positions[:, None])
-        if HAS_WINDOW:
-            is_seen &= keys[None, :] > positions[:, None] - window
-        scores = tl.where(is_seen, scores, float("-inf"))
-        new_highest = tl.maximum(highest, tl.max(scores, 1))
-        # A query that sees none of the keys so far has no maximum yet.
-        base = tl.where(new_highest == float("-inf"), 0.0, new_highest)
-        weights = tl.exp(scores - base[:, None])
-        shrink = tl.exp(highest - base)
-        value = tl.load(
-            value_cache_ptr + block[:, None] * stride_value_block
-            + slot[:, None] * stride_value_slot + kv_head * stride_value_head
-            + value_dims[None, :],
-            mask=is_there[:, None] & (value_dims < VALUE_DIM)[None, :], other=0.0,
-        ).to(query.dtype)  # fmt: skip  # [N, DV]
-        total = total * shrink + tl.sum(weights, 1)
-        values = values * shrink[:, None]
-        values += tl.dot(weights.to(value.dtype), value, input_precision=PRECISION)
-        highest = new_highest
-    return highest, total, values
 
 
 @triton.jit
@@ -149,7 +81,7 @@ def _chunk_attention_kernel(
     if HAS_WINDOW:
         first_key = tl.maximum(0, lowest - window + 1) // BLOCK_N * BLOCK_N
     last_key = tl.minimum(seq_len, lowest + BLOCK_Q)
-    highest, total, values = _walk(
+    highest, total, values = walk(
         query, positions, row.to(tl.int64), kv_head, first_key, last_key,
         key_cache_ptr, value_cache_ptr, block_table_ptr,
         stride_key_block, stride_key_slot, stride_key_head,
@@ -167,107 +99,6 @@ def _chunk_attention_kernel(
         + value_dims[None, :],
         (values / total[:, None]).to(output_ptr.dtype.element_ty),
         mask=is_used[:, None] & (value_dims < VALUE_DIM)[None, :],
-    )  # fmt: skip
-
-
-@triton.jit
-def _decode_attention_kernel(
-    query_ptr, partial_ptr, partial_highest_ptr, partial_total_ptr, cu_seqlens_ptr, seq_lens_ptr,
-    key_cache_ptr, value_cache_ptr, block_table_ptr,
-    stride_query_token, stride_query_head,
-    stride_key_block, stride_key_slot, stride_key_head,
-    stride_value_block, stride_value_slot, stride_value_head,
-    stride_table_row, num_splits, scale, softcap, window,
-    GROUP: tl.constexpr, BLOCK_SIZE: tl.constexpr, KEYS_PER_SPLIT: tl.constexpr,
-    KEY_DIM: tl.constexpr, VALUE_DIM: tl.constexpr,
-    PADDED_KEY_DIM: tl.constexpr, PADDED_VALUE_DIM: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-    HAS_WINDOW: tl.constexpr, HAS_SOFTCAP: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """Rows with one new token; one program for a split of the keys, a row and one KV head."""
-    row = tl.program_id(0).to(tl.int64)
-    kv_head = tl.program_id(1).to(tl.int64)
-    split = tl.program_id(2)
-    token = tl.load(cu_seqlens_ptr + row).to(tl.int64)
-    num_new = tl.load(cu_seqlens_ptr + row + 1) - token
-    seq_len = tl.load(seq_lens_ptr + row)
-    first_seen = 0
-    if HAS_WINDOW:
-        first_seen = tl.maximum(0, seq_len - window)
-    first_key = tl.maximum(split * KEYS_PER_SPLIT, first_seen // BLOCK_N * BLOCK_N)
-    last_key = tl.minimum(seq_len, (split + 1) * KEYS_PER_SPLIT)
-    if num_new != 1 or first_key >= last_key:
-        return
-    lines = tl.arange(0, BLOCK_M)
-    heads = kv_head * GROUP + lines
-    is_used = lines < GROUP
-    key_dims = tl.arange(0, PADDED_KEY_DIM)
-    query = tl.load(
-        query_ptr + token * stride_query_token + heads[:, None] * stride_query_head
-        + key_dims[None, :],
-        mask=is_used[:, None] & (key_dims < KEY_DIM)[None, :], other=0.0,
-    )  # fmt: skip  # [M, DK]
-    positions = tl.zeros([BLOCK_M], tl.int32) + seq_len - 1
-    highest, total, values = _walk(
-        query, positions, row, kv_head, first_key, last_key,
-        key_cache_ptr, value_cache_ptr, block_table_ptr,
-        stride_key_block, stride_key_slot, stride_key_head,
-        stride_value_block, stride_value_slot, stride_value_head,
-        stride_table_row, scale, softcap, window,
-        BLOCK_SIZE, KEY_DIM, VALUE_DIM, PADDED_KEY_DIM, PADDED_VALUE_DIM, BLOCK_M, BLOCK_N,
-        HAS_WINDOW, HAS_SOFTCAP, PRECISION,
-    )  # fmt: skip
-    num_heads = tl.num_programs(1) * GROUP
-    place = (row * num_heads + heads) * num_splits + split  # [M]
-    value_dims = tl.arange(0, PADDED_VALUE_DIM)
-    tl.store(
-        partial_ptr + place[:, None] * VALUE_DIM + value_dims[None, :], values,
-        mask=is_used[:, None] & (value_dims < VALUE_DIM)[None, :],
-    )  # fmt: skip
-    tl.store(partial_highest_ptr + place, highest, mask=is_used)
-    tl.store(partial_total_ptr + place, total, mask=is_used)
-
-
-@triton.jit
-def _join_splits_kernel(
-    partial_ptr, partial_highest_ptr, partial_total_ptr, output_ptr, sinks_ptr,
-    cu_seqlens_ptr, seq_lens_ptr, stride_output_token, stride_output_head,
-    num_splits, window,
-    KEYS_PER_SPLIT: tl.constexpr, VALUE_DIM: tl.constexpr, PADDED_VALUE_DIM: tl.constexpr,
-    BLOCK_N: tl.constexpr, HAS_WINDOW: tl.constexpr, HAS_SINKS: tl.constexpr,
-):  # fmt: skip
-    """One program for a row with one new token and one query head: its splits, one by one."""
-    row = tl.program_id(0).to(tl.int64)
-    head = tl.program_id(1)
-    token = tl.load(cu_seqlens_ptr + row).to(tl.int64)
-    if tl.load(cu_seqlens_ptr + row + 1) - token != 1:
-        return
-    seq_len = tl.load(seq_lens_ptr + row)
-    first_seen = 0
-    if HAS_WINDOW:
-        first_seen = tl.maximum(0, seq_len - window) // BLOCK_N * BLOCK_N
-    value_dims = tl.arange(0, PADDED_VALUE_DIM)
-    highest = float("-inf")
-    total = 0.0
-    values = tl.zeros([PADDED_VALUE_DIM], tl.float32)
-    first = (row * tl.num_programs(1) + head) * num_splits
-    for split in range(first_seen // KEYS_PER_SPLIT, tl.cdiv(seq_len, KEYS_PER_SPLIT)):
-        split_highest = tl.load(partial_highest_ptr + first + split)
-        new_highest = tl.maximum(highest, split_highest)
-        base = tl.where(new_highest == float("-inf"), 0.0, new_highest)
-        shrink, grow = tl.exp(highest - base), tl.exp(split_highest - base)
-        split_values = tl.load(
-            partial_ptr + (first + split) * VALUE_DIM + value_dims,
-            mask=value_dims < VALUE_DIM, other=0.0,
-        )  # fmt: skip
-        values = values * shrink + split_values * grow
-        total = total * shrink + tl.load(partial_total_ptr + first + split) * grow
-        highest = new_highest
-    if HAS_SINKS:
-        total += tl.exp(tl.load(sinks_ptr + head).to(tl.float32) - highest)
-    tl.store(
-        output_ptr + token * stride_output_token + head * stride_output_head + value_dims,
-        (values / total).to(output_ptr.dtype.element_ty), mask=value_dims < VALUE_DIM,
     )  # fmt: skip
 
 
@@ -300,8 +131,8 @@ def paged_attention(
         "BLOCK_SIZE": key_cache.shape[1],
         "KEY_DIM": key_dim,
         "VALUE_DIM": value_dim,
-        "PADDED_KEY_DIM": max(_MIN_ROWS, triton.next_power_of_2(key_dim)),
-        "PADDED_VALUE_DIM": max(_MIN_ROWS, triton.next_power_of_2(value_dim)),
+        "PADDED_KEY_DIM": max(MIN_ROWS, triton.next_power_of_2(key_dim)),
+        "PADDED_VALUE_DIM": max(MIN_ROWS, triton.next_power_of_2(value_dim)),
         "HAS_WINDOW": sliding_window is not None,
         "HAS_SOFTCAP": softcap is not None,
         "PRECISION": "ieee" if query.dtype == torch.float32 else "tf32",
@@ -310,7 +141,7 @@ def paged_attention(
     strides = (*key_cache.stride()[:3], *value_cache.stride()[:3], block_table.stride(0))
     numbers = (scale, softcap or 0.0, sliding_window or 0)
     _launch_chunks(query, output, sinks, cu_seqlens_q, seq_lens, cache, strides, numbers, shared)
-    _launch_decode(query, output, sinks, cu_seqlens_q, seq_lens, cache, strides, numbers, shared)
+    launch_decode(query, output, sinks, cu_seqlens_q, seq_lens, cache, strides, numbers, shared)
     return output
 
 
@@ -334,32 +165,6 @@ def _launch_chunks(
     )  # fmt: skip
 
 
-def _launch_decode(
-    query: Tensor, output: Tensor, sinks: Tensor | None, cu_seqlens_q: Tensor, seq_lens: Tensor,
-    cache: tuple[Tensor, ...], strides: tuple[int, ...], numbers: tuple[float, ...],
-    shared: dict[str, Any],
-) -> None:  # fmt: skip
-    num_rows, num_heads = len(seq_lens), query.shape[1]
-    num_splits = -(-cache[2].shape[1] * shared["BLOCK_SIZE"] // _KEYS_PER_SPLIT)
-    places = (num_rows, num_heads, num_splits)
-    partial = query.new_empty((*places, shared["VALUE_DIM"]), dtype=torch.float32)
-    highest, total = query.new_empty((2, *places), dtype=torch.float32)
-    tile = _decode_tile(query.dtype, shared["PADDED_KEY_DIM"])
-    block_m = max(_MIN_ROWS, triton.next_power_of_2(shared["GROUP"]))
-    _decode_attention_kernel[(num_rows, cache[0].shape[2], num_splits)](
-        query, partial, highest, total, cu_seqlens_q, seq_lens, *cache,
-        query.stride(0), query.stride(1), *strides, num_splits, *numbers,
-        **shared, KEYS_PER_SPLIT=_KEYS_PER_SPLIT, BLOCK_M=block_m, **tile,
-    )  # fmt: skip
-    _join_splits_kernel[(num_rows, num_heads)](
-        partial, highest, total, output, sinks, cu_seqlens_q, seq_lens,
-        output.stride(0), output.stride(1), num_splits, numbers[2],
-        KEYS_PER_SPLIT=_KEYS_PER_SPLIT, VALUE_DIM=shared["VALUE_DIM"],
-        PADDED_VALUE_DIM=shared["PADDED_VALUE_DIM"], BLOCK_N=tile["BLOCK_N"],
-        HAS_WINDOW=shared["HAS_WINDOW"], HAS_SINKS=sinks is not None, num_warps=1,
-    )  # fmt: skip
-
-
 def _chunk_tile(dtype: torch.dtype, width: int) -> dict[str, int]:
     """Tile sizes of prefill. Not tuned on a device yet: the largest without spilled registers."""
     if dtype == torch.float32:
@@ -367,10 +172,3 @@ def _chunk_tile(dtype: torch.dtype, width: int) -> dict[str, int]:
     if width > 128:
         return {"BLOCK_M": 64, "BLOCK_N": 16, "num_warps": 8, "num_stages": 2}
     return {"BLOCK_M": 128, "BLOCK_N": 64 if width <= 64 else 32, "num_warps": 8, "num_stages": 3}
-
-
-def _decode_tile(dtype: torch.dtype, width: int) -> dict[str, int]:
-    """Tile sizes of decoding. Not tuned on a device yet: the largest without spilled registers."""
-    if width > 128:
-        return {"BLOCK_N": 16, "num_warps": 4, "num_stages": 2}
-    return {"BLOCK_N": 32, "num_warps": 4, "num_stages": 2 if dtype == torch.float32 else 3}

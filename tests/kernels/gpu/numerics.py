@@ -17,9 +17,17 @@ from kernels.kv_cache import gpu as kv_cache_gpu
 from kernels.kv_cache import reference as kv_cache
 from kernels.kv_cache.cases import CASES as KV_CACHE_CASES
 from kernels.paged_attention import gpu as paged_attention_gpu
+from kernels.paged_attention import gpu_decode
 from kernels.paged_attention import reference as paged_attention
 from kernels.paged_attention.cases import CASES as ATTENTION_CASES
-from kernels.paged_attention.cases import MATRIX_TOLERANCES
+from kernels.paged_attention.cases import (
+    MATRIX_TOLERANCES,
+    PagedAttentionCase,
+    SharedText,
+    share_blocks,
+    unshare_blocks,
+)
+from kernels.paged_attention.gpu_walk import walk
 from kernels.rms_norm import gpu as rms_norm_gpu
 from kernels.rms_norm import reference as rms_norm
 from kernels.rms_norm.cases import CASES as NORM_CASES
@@ -77,6 +85,47 @@ def test_a_rows_attention_does_not_depend_on_its_neighbours(name, dtype):
             }
         )
         assert torch.equal(alone, together[bounds[row] : bounds[row + 1]])
+
+
+# (lengths of rows that decode, text in common, walks over splits: shared and with copies, options)
+SHARED = {
+    "all": ((1024, 1500, 1030, 1100), ((0, 1, 2, 3), 0, 1024), (2 + 3, 2 * 4 + 3), {}),
+    "one_is_too_short": ((1500, 1000, 1100), ((0, 1, 2), 0, 1024), (2 + 1 + 2, 3 * 2 + 2), {}),
+    "some": ((600, 600, 600, 600, 600), ((0, 2, 3), 0, 512), (3 + 5, 10), {}),
+    "part_of_a_split": ((600, 600), ((0, 1), 0, 500), (4, 4), {}),
+    "beyond_a_tile": ((600,) * 9, ((*range(9),), 0, 512), (2 + 9, 18), {}),
+    "block_1": ((600, 600), ((0, 1), 0, 512), (3, 4), {"block_size": 1}),
+    "block_24": ((600, 600), ((0, 1), 0, 600), (4, 4), {"block_size": 24}),
+    "other_chunks": ((600, 600, 600), ((0, 2), 0, 600), (3, 4), {"num_new": (1, 5, 1)}),
+    "window_wider": ((600, 600), ((0, 1), 0, 512), (3, 4), {"sliding_window": 4096}),
+    # The second row does not see the first 300 tokens.
+    "window": ((1024, 1500, 1030), ((0, 1, 2), 0, 1024), (2 + 1 + 2, 8), {"sliding_window": 1200}),
+}
+
+
+@DTYPES
+@pytest.mark.parametrize("name", SHARED)
+def test_a_shared_split_is_read_once_and_gives_the_same_bits(name, dtype, monkeypatch):
+    lengths, text, num_walks, options = SHARED[name]
+    num_new = options.get("num_new", (1,) * len(lengths))
+    shape = {key: value for key, value in options.items() if key != "num_new"}
+    case = PagedAttentionCase(name=name, rows=tuple(zip(num_new, lengths, strict=True)), **shape)
+    together = share_blocks(case.make_inputs(dtype), [SharedText(*text)])
+    walks = []
+
+    def counted(*args):
+        walks.append(args)
+        return walk(*args)
+
+    monkeypatch.setattr(gpu_decode, "walk", counted)
+    found = paged_attention_gpu.paged_attention(**arguments(together))
+    num_together = len(walks)
+    copies = paged_attention_gpu.paged_attention(**arguments(unshare_blocks(together)))
+    assert torch.equal(found, copies)
+    MATRIX_TOLERANCES[dtype].check(found, paged_attention.paged_attention(**arguments(together)))
+    assert (num_together, len(walks) - num_together) == tuple(
+        n * case.num_kv_heads for n in num_walks
+    )
 
 
 @DTYPES

@@ -13,6 +13,7 @@ from triton.compiler import CompilationError
 from kernels.activation import gpu as activation
 from kernels.kv_cache import gpu as kv_cache
 from kernels.paged_attention import gpu as paged_attention
+from kernels.paged_attention import gpu_decode
 from kernels.rms_norm import gpu as rms_norm
 from kernels.rope import gpu as rope
 from kernels.sampling import gpu as sampling
@@ -67,11 +68,12 @@ def attention_constants(width: int, group: int) -> dict[str, Any]:
 @pytest.mark.parametrize("width", [64, 128, 256])
 @pytest.mark.parametrize(("architecture", "cache"), ATTENTION)
 def test_decode_attention_fits_without_spills(architecture: int, cache: str, width: int) -> None:
-    kernel = paged_attention._decode_attention_kernel
-    tile = paged_attention._decode_tile(torch.bfloat16, width)
+    kernel = gpu_decode._decode_attention_kernel
+    tile = gpu_decode._decode_tile(torch.bfloat16, width)
     options = {name: tile.pop(name) for name in ("num_warps", "num_stages")}
     constants = {
         **attention_constants(width, group=4), **tile, "BLOCK_M": 16, "KEYS_PER_SPLIT": 512,
+        "ROWS_PER_TILE": 4,
     }  # fmt: skip
     types = types_of(kernel, "bf16", cache)
     needs = compile_kernel(kernel, types, constants, architecture, **options)
@@ -100,7 +102,7 @@ def test_chunk_attention_fits_without_spills(architecture: int, cache: str, widt
 
 
 SIMPLE = (
-    (paged_attention._join_splits_kernel,
+    (gpu_decode._join_splits_kernel,
      {"KEYS_PER_SPLIT": 512, "VALUE_DIM": 128, "PADDED_VALUE_DIM": 128, "BLOCK_N": 64,
       "HAS_WINDOW": True, "HAS_SINKS": True}, 1),
     (rms_norm._rms_norm_kernel, {"BLOCK": 4096, "HAS_RESIDUAL": True, "IS_WIDE": False}, 8),
@@ -136,9 +138,10 @@ def test_writing_8_bit_floats_fits_everywhere(architecture: int) -> None:
 
 
 def test_reading_8_bit_floats_does_not_compile_for_what_the_engine_refuses() -> None:
-    kernel = paged_attention._decode_attention_kernel
+    kernel = gpu_decode._decode_attention_kernel
     constants = {
         **attention_constants(64, group=4), "BLOCK_N": 32, "BLOCK_M": 16, "KEYS_PER_SPLIT": 512,
+        "ROWS_PER_TILE": 4,
     }  # fmt: skip
     with pytest.raises(CompilationError, match="fp8e4nv not supported in this architecture"):
         compile_kernel(kernel, types_of(kernel, "bf16", FLOAT8), constants, 80)
