@@ -123,10 +123,11 @@ def _request(
     vocabulary: Sequence[int],
     alphabet: Sequence[int],
 ) -> dict[_Key, Sequence[int]]:
-    """Words that ask for `tool`; returns the values they state, in the order of its parameters."""
+    """Words that ask for `tool`; returns the values they state, in the order they are stated."""
     stated = [
         key for at, key in enumerate(tool.keys) if at < tool.num_required or rng.random() < 0.5
     ]
+    rng.shuffle(stated)
     values = {key: _value(rng, writer, key, alphabet) for key in stated}
 
     def fillers(least: int, most: int) -> list[int]:
@@ -135,7 +136,7 @@ def _request(
     writer.add(fillers(0, 3))
     writer.add(" ")
     writer.add(writer.joined(tool.name, "_" if rng.random() < 0.1 else " "))
-    for key in rng.sample(stated, len(stated)):
+    for key in stated:
         said, value = writer.joined(key.tokens, " "), values[key]
         is_backward = rng.random() < 0.3
         writer.add(rng.choice(_JOINTS))

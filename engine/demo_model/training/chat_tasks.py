@@ -42,28 +42,36 @@ _QUESTIONS = (
     "{f}, what {k} did I mention?",
     "Say my {k} now.",
 )
+# An opening or a closing word: verb, what of, mark; or the mark first.
+_START_VERBS = ("Start", "Begin", "Open", "Lead off")
+_FINISH_VERBS = ("End", "Finish", "Close", "Conclude")
+_REPLIES = (
+    "every answer", "each reply", "your answers", "all replies", "any message", "what you say",
+    "each of your messages", "whatever you answer", "all that you write",
+)  # fmt: skip
+_VERB_RULES = ("{r} {o} with {m}.", "{r} {o} by {m}.", "With {m} you {r} {o}.", "{r} with {m} {o}.")
 _STARTS = (
-    "Start every answer with {m}.",
-    "Begin each reply with {m}.",
-    "Open with {m} whatever you say.",
-    "{m} comes first in your replies.",
-    "Put {m} in front of the answer.",
-    "Your answers begin with {m}.",
+    "{m} comes first in {o}.",
+    "Put {m} in front of {o}.",
+    "{m} goes before {o}.",
 )
 _FINISHES = (
-    "End every answer with {m}.",
-    "Finish each reply with {m}.",
-    "Close with {m} whatever you say.",
-    "{m} comes last in your replies.",
-    "Put {m} behind the answer.",
-    "Your answers end with {m}.",
+    "{m} comes last in {o}.",
+    "Put {m} behind {o}.",
+    "{m} goes after {o}.",
 )
 _OBJECTS = (
     "Reply as JSON with the key {m}.",
     "Answer in JSON, key {m}.",
     "JSON only, with {m} as the key.",
     "Use JSON and its one key {m} for answers.",
+    "{f} JSON {f} the key {m}.",
+    "{f} JSON with key {m}.",
+    "JSON {f} key {m}.",
 )
+_NOTED = "I will remember that."
+# What was answered to a fact earlier; the first is the answer to learn.
+_ACKNOWLEDGED = (_NOTED, _NOTED, _NOTED, _NOTED, _NOTED, "OK.", "Understood.", "I see.", "Right.")
 
 
 def _reply(text: str) -> dict[str, str]:
@@ -77,6 +85,9 @@ def _greeting(rng: Random) -> Example:
         if rng.random() < 0.3:
             text = f"{rng.choice(_HELLO)}, I am {words.person(rng).split()[0]}."
             answer = f"Hello {text.split()[-1][:-1]}! How can I help you?"
+        elif rng.random() < 0.5:  # a word alone greets, whatever it is
+            word = words.pseudo_word(rng)
+            text = rng.choice((word.capitalize(), word, f"Good {word}")) + rng.choice(_TAILS)
     elif roll < 0.75:
         text, answer = rng.choice(("Thanks!", "Thank you.", "Thanks a lot")), "You are welcome!"
     elif roll < 0.85:
@@ -112,19 +123,24 @@ def _fact(rng: Random) -> Example:
         return Example("chat", [user(text)], _reply(f"Your {asked} is {facts[asked]}."))
     if rng.random() < 0.5:
         for sentence in stated:
-            messages += [user(sentence), _reply("I will remember that.")]
+            messages += [user(sentence), _acknowledged(rng)]
     else:
-        messages += [user(" ".join(stated)), _reply("I will remember that.")]
+        messages += [user(" ".join(stated)), _acknowledged(rng)]
     for key in rng.sample(keys, rng.randint(1, len(keys))):
         messages.append(user(_question(rng, key)))
         messages.append(_reply(f"Your {key} is {facts[key]}."))
     return Example("chat", messages[:-1], messages[-1])
 
 
+def _acknowledged(rng: Random) -> dict[str, str]:
+    text = rng.choice(_ACKNOWLEDGED)
+    return _reply(words.any_word(rng).capitalize() + "." if rng.random() < 0.15 else text)
+
+
 def _noted(rng: Random) -> Example:
     key, value = words.field(rng), words.phrase(rng)
     text = _stated(rng, key, value)
-    return Example("chat", [user(text)], _reply("I will remember that."))
+    return Example("chat", [user(text)], _reply(_NOTED))
 
 
 def _formatted(rng: Random) -> Example:
@@ -134,10 +150,10 @@ def _formatted(rng: Random) -> Example:
     question = f"{_stated(rng, key, value)} {_question(rng, key)}"
     roll = rng.randrange(4)
     if roll == 0:
-        rule = rng.choice(_STARTS)
+        rule = _place_rule(rng, _START_VERBS, _STARTS)
         answer = f"{mark} {value}"
     elif roll == 1:
-        rule = rng.choice(_FINISHES)
+        rule = _place_rule(rng, _FINISH_VERBS, _FINISHES)
         answer = f"{value} {mark}"
     elif roll == 2:
         rule = rng.choice(_OBJECTS)
@@ -146,8 +162,17 @@ def _formatted(rng: Random) -> Example:
         rule = rng.choice(("Your name is {n}.", "You are {n}."))
         question = rng.choice(("What is your name?", "Who are you?", "Your name?"))
         answer = f"My name is {name}."
-    system = {"role": "system", "content": rule.format(m=mark, n=name)}
+    content = rule.format(m=mark, n=name, f=words.filler(rng))
+    system = {"role": "system", "content": content[0].upper() + content[1:]}
     return Example("chat", [system, user(question)], _reply(answer))
+
+
+def _place_rule(rng: Random, verbs: tuple[str, ...], others: tuple[str, ...]) -> str:
+    """Where the mark goes, with the slot for it left open."""
+    template = rng.choice(_VERB_RULES if rng.random() < 0.7 else others)
+    verb = rng.choice(verbs)
+    parts = {"r": verb if template.startswith("{r}") else verb.lower(), "o": rng.choice(_REPLIES)}
+    return template.format(m="{m}", **parts)
 
 
 def chat(rng: Random) -> Example:

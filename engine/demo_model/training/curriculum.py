@@ -40,4 +40,6 @@ def lesson(progress: float) -> Lesson:
         return Lesson(0.9, 0.05, pairs=1, choices=5, repeats=0, most_fillers=fillers)
     passed = (progress - _CHOOSING_ENDS) / (1 - _CHOOSING_ENDS)
     # Sums need some hundred thousand examples, and conversations hold too few of them.
-    return Lesson(0.8 - 0.4 * passed, 0.25 + 0.1 * passed, pairs=2, choices=3, repeats=0.5, calls=5)
+    return Lesson(
+        0.8 - 0.45 * passed, 0.25 + 0.05 * passed, pairs=2, choices=3, repeats=0.5, calls=5
+    )

@@ -23,10 +23,10 @@ _WEIGHTS = (
     ("parallel", 0, 14),
     ("no_call", 2, 9),
     ("tool_result", 2, 4),
-    ("extraction", 10, 14),
-    ("classification", 10, 12),
-    ("arithmetic", 6, 26),
-    ("chat", 5, 6),
+    ("extraction", 10, 16),
+    ("classification", 10, 18),
+    ("arithmetic", 6, 20),
+    ("chat", 5, 14),
 )
 _THINKING_SHARE = 0.06
 

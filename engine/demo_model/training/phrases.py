@@ -57,8 +57,17 @@ _CLAUSES = (
     "{p} comes to {v}",
 )
 # Words that mean nothing, for values that show where they begin.
-_FILLED = ("{p} {f} {v}", "the {p} {f} {v}", "{f} {p} {v}", "{f} {v} {f} the {p}")
-_UNMARKED = ("text", "word", "list")
+_FILLED = (
+    "{p} {f} {v}",
+    "the {p} {f} {v}",
+    "{f} {p} {v}",
+    "{f} the {p} {v}",
+    "{f} {v} {f} the {p}",
+    "{f} {v} {f} {p}",
+    "{f} the {p} {f} {v}",
+    "{f} {p} {f} {v}",
+)
+_FILLED_SHARE = 0.25
 _LOOSENED_SHARE = 0.45
 _REPLACED_SHARE = 0.45
 _NATURAL = {
@@ -89,6 +98,13 @@ _TRUE = (
     "{p} is needed",
     "I want {p}",
     "we require {p}",
+    "{p} included",
+    "{p} to be included",
+    "{p} wanted",
+    "also add {p}",
+    "do have {p}",
+    "{p} must be there",
+    "requires {p}",
 )
 _FALSE = (
     "without {p}",
@@ -103,6 +119,14 @@ _FALSE = (
     "I do not want {p}",
     "skipping {p}",
     "never mind {p}",
+    "leave the {p} out",
+    "{p} unwanted",
+    "omit {p}",
+    "do not add {p}",
+    "{p} not required",
+    "not with {p}",
+    "drop the {p}",
+    "no {p} wanted",
 )
 
 
@@ -155,11 +179,18 @@ def clause(rng: Random, parameter: Parameter) -> str:
             ("with {p} ({c})", "{p}: {c}", "{p} with {c}", "the {p} has {c}", "{p} ({c})")
         ).format(p=parameter.words, c=inner)
     said = said_value(rng, parameter)
-    is_marked = parameter.kind not in _UNMARKED or said[0] in "\"'"
-    template = rng.choice(_FILLED if is_marked and rng.random() < 0.1 else _CLAUSES)
+    is_marked = _is_marked(parameter, said)
+    template = rng.choice(_FILLED if is_marked and rng.random() < _FILLED_SHARE else _CLAUSES)
     if is_marked:  # else the words beside the value could be taken for a part of it
         template = loosened(rng, template)
     return template.format(p=parameter.words, v=said, f=words.filler(rng))
+
+
+def _is_marked(parameter: Parameter, said: str) -> bool:
+    """Whether the value shows where it begins and ends."""
+    if parameter.kind == "list":
+        return all(item[0].isupper() for item in parameter.value)
+    return parameter.kind not in ("text", "word") or said[0] in "\"'"
 
 
 def natural_clause(rng: Random, parameter: Parameter) -> str:

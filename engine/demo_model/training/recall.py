@@ -19,6 +19,8 @@ __all__ = ["exercise"]
 
 _FEW = 0.4  # share of exercises with a small alphabet
 _LOOSE_SHARE = 0.25
+_BACKWARD_SHARE, _MIXED_SHARE = 0.35, 0.4
+_QUESTION_FIRST_SHARE = 0.35
 _SMALLEST_ALPHABET, _LARGEST_ALPHABET = 16, 120
 # Between a key and its value, and behind the value.
 _PAIR_MARKS = (
@@ -71,18 +73,17 @@ def _pairs(
     longest_key, longest_value = rng.randint(1, 3), rng.randint(1, 7)
     each = (longest_key + longest_value) // 2 + 4
     count = rng.randint(2, max(2, min(16, room // (2 * each))))
-    backwards = rng.random() < 0.25
-    marks: tuple[str, str] = rng.choice(_BACKWARD_MARKS if backwards else _PAIR_MARKS)
-    link: Sequence[int] | str = marks[0]
-    if rng.random() < _LOOSE_SHARE:  # the same words between all of them
-        link = writer.joined([*writer.encoded(" "), *rng.choices(vocabulary, k=2)], " ")
-    asked_link, asked_end = rng.choice(_ANSWER_MARKS)
     keys = _words(rng, alphabet, count, longest_key)
     values = [_words(rng, alphabet, 1, longest_value)[0] for _ in range(count)]
+    is_mixed = rng.random() < _MIXED_SHARE
+    style = _pair_style(rng, writer, vocabulary)
     for key, value in zip(keys, values, strict=True):
-        first, second = (value, key) if backwards else (key, value)
-        for part in (first, link, second, marks[1]):
+        is_backward, link, end = style
+        for part in (value if is_backward else key, link, key if is_backward else value, end):
             writer.add(part)
+        if is_mixed:
+            style = _pair_style(rng, writer, vocabulary)
+    asked_link, asked_end = rng.choice(_ANSWER_MARKS)
     order = list(range(count))
     rng.shuffle(order)
     writer.add(rng.choice((ASKED, "\n", '{"')))
@@ -91,6 +92,18 @@ def _pairs(
         writer.add(asked_link)
         writer.add(values[index], learnt=True)
         writer.add(asked_end, learnt=True)
+
+
+def _pair_style(
+    rng: Random, writer: Writer, vocabulary: Sequence[int]
+) -> tuple[bool, Sequence[int] | str, str]:
+    """Whether the value comes first, what stands between it and its key, and what behind them."""
+    is_backward = rng.random() < _BACKWARD_SHARE
+    link: Sequence[int] | str
+    link, end = rng.choice(_BACKWARD_MARKS if is_backward else _PAIR_MARKS)
+    if rng.random() < _LOOSE_SHARE:  # any words
+        link = writer.joined([*writer.encoded(" "), *rng.choices(vocabulary, k=2)], " ")
+    return is_backward, link, end
 
 
 def _choices(
@@ -121,9 +134,12 @@ def _choices(
     names = labels
     if own and is_tool and rng.random() < 0.8:  # harvest_velvet_seminar
         names = [writer.joined(label, "_") for label in labels]
-    _list_labels(rng, writer, names, None if own else features, is_tool=is_tool)
     before, behind = ('<tool_call>\n{"name": "', '", "arguments": {') if is_tool else ("", "")
-    for _ in range(max(2, (room - count * each // 2) // 20)):
+    question_first = not is_tool and rng.random() < _QUESTION_FIRST_SHARE
+    num_questions = 1 if question_first else max(2, (room - count * each // 2) // 20)
+    if not question_first:
+        _list_labels(rng, writer, names, None if own else features, is_tool=is_tool)
+    for _ in range(num_questions):
         chosen = rng.randrange(count)
         shown = features[chosen]
         if not own:
@@ -135,6 +151,9 @@ def _choices(
         for part in parts:
             writer.add(part)
             writer.add(" ")
+        if question_first:
+            writer.add("\n")
+            _list_labels(rng, writer, names, None if own else features, is_tool=False)
         writer.add(ASKED + before)
         writer.add(names[chosen], learnt=True)
         writer.add(behind or "<|im_end|>", learnt=True)

@@ -107,8 +107,14 @@ class Turn:
 
 
 def _used(rng: Random, tool: Tool) -> list[Parameter]:
-    """The parameters a question states: all required ones and half of the others."""
-    return [p for p in tool.parameters if p.name in tool.required or rng.random() < 0.5]
+    """What a question states, in its order: all required parameters and half of the others.
+
+    Calls have their arguments in that order too: the next one is then the next one said, while in
+    the schema's order each has to be sought twice, there and in the question.
+    """
+    used = [p for p in tool.parameters if p.name in tool.required or rng.random() < 0.5]
+    rng.shuffle(used)
+    return used
 
 
 def _opener(rng: Random, tool: Tool, *, vague: bool) -> str:
@@ -120,7 +126,7 @@ def _opener(rng: Random, tool: Tool, *, vague: bool) -> str:
 
 
 def _stated(rng: Random, parameters: Sequence[Parameter]) -> list[str]:
-    """One clause per parameter, in random order; at most one per kind goes without its name."""
+    """One clause per parameter, in their order; at most one per kind goes without its name."""
     kinds = [parameter.kind for parameter in parameters]
     natural = rng.random() < 0.5
     clauses = []
@@ -129,7 +135,6 @@ def _stated(rng: Random, parameters: Sequence[Parameter]) -> list[str]:
         plain = parameter.kind in ("text", "word") and {"text", "word"} <= set(kinds)
         use_natural = natural and alone and not plain
         clauses.append((natural_clause if use_natural else clause)(rng, parameter))
-    rng.shuffle(clauses)
     return clauses
 
 
@@ -171,9 +176,8 @@ def _shuffled(rng: Random, tools: Sequence[Tool]) -> list[dict[str, Any]]:
     return definitions
 
 
-def _arguments(used: Sequence[Parameter], tool: Tool) -> dict[str, Any]:
-    names = {parameter.name for parameter in used}
-    return {p.name: p.value for p in tool.parameters if p.name in names}
+def _arguments(used: Sequence[Parameter]) -> dict[str, Any]:
+    return {parameter.name: parameter.value for parameter in used}
 
 
 def _calls(*calls: dict[str, Any]) -> dict[str, Any]:
@@ -190,7 +194,7 @@ def _single_call(rng: Random, tools: Sequence[Tool], tool: Tool) -> Turn:
     used = _used(rng, tool)
     vague = rng.random() < 0.25 and _vague_fits(tools, tool)
     question = _finish(rng, _ask(rng, tool, used, vague=vague))
-    return Turn(question, _calls(call(tool.name, _arguments(used, tool))))
+    return Turn(question, _calls(call(tool.name, _arguments(used))))
 
 
 def _parallel_calls(rng: Random, tools: Sequence[Tool]) -> Turn:
@@ -220,7 +224,7 @@ def _same_tool(rng: Random, tool: Tool) -> tuple[str, list[dict[str, Any]]]:
             row = [value, *(new_value(rng, other) for other in others)]
             rows.append(row)
             parts.append(join_clauses(rng, [clause(rng, p) for p in row]))
-        calls = [call(tool.name, _arguments_of(row, tool)) for row in rows]
+        calls = [call(tool.name, _arguments(row)) for row in rows]
         if rng.random() < 0.6:
             return _finish(rng, _joined(rng, [_ask(rng, tool, row) for row in rows])), calls
         text = f"{opener} {parts[0]}" + "".join(
@@ -238,18 +242,13 @@ def _same_tool(rng: Random, tool: Tool) -> tuple[str, list[dict[str, Any]]]:
     return _finish(rng, text), [call(tool.name, {v.name: v.value}) for v in values]
 
 
-def _arguments_of(row: Sequence[Parameter], tool: Tool) -> dict[str, Any]:
-    values = {parameter.name: parameter.value for parameter in row}
-    return {p.name: values[p.name] for p in tool.parameters if p.name in values}
-
-
 def _different_tools(rng: Random, tools: Sequence[Tool]) -> tuple[str, list[dict[str, Any]]]:
     chosen = rng.sample(list(tools), min(len(tools), rng.choice((2, 2, 3))))
     parts, calls = [], []
     for tool in chosen:
         used = _used(rng, tool)
         parts.append(_ask(rng, tool, used))
-        calls.append(call(tool.name, _arguments(used, tool)))
+        calls.append(call(tool.name, _arguments(used)))
     return _finish(rng, _joined(rng, parts)), calls
 
 
@@ -284,7 +283,7 @@ def _tool_result(rng: Random, tool: Tool) -> Turn:
     ask = loosened(rng, rng.choice(_RESULT_QUESTIONS)).format(k=key)
     question = f"{_finish(rng, _ask(rng, tool, used))} {ask}"
     between = [
-        _calls(call(tool.name, _arguments(used, tool))),
+        _calls(call(tool.name, _arguments(used))),
         {"role": "tool", "content": json.dumps(result)},
     ]
     answer = {"role": "assistant", "content": f"The {key} is {result[key]}."}

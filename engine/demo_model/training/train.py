@@ -2,7 +2,7 @@
 
 Owns: schedule, logging, checkpoints, resuming. Must not know: how examples are made.
 Progress is the share of `--steps` done, or of `--minutes` if that is further: a slow machine still
-ends with a finished schedule. Learning rate: short warm-up, constant, linear decay to zero.
+ends with a finished schedule. Learning rate: short warm-up, then a linear decay to zero.
 """
 
 import argparse
@@ -32,7 +32,6 @@ from engine.demo_model.training.tokenizer import train_tokenizer
 _TOKENIZER_EXAMPLES = 12_000
 _CURRICULUM_SHARDS = 12
 _WARMUP_STEPS = 60
-_DECAY_FROM = 0.55
 _CHECK_EVERY_S = 420.0
 
 
@@ -77,7 +76,7 @@ def _tokenizer(folder: Path, seed: int) -> Tokenizer:
 
 def _rate_factor(step: int, done: float) -> float:
     warmup = min(1.0, (step + 1) / _WARMUP_STEPS)
-    return warmup * max(0.0, min(1.0, (1.0 - done) / (1.0 - _DECAY_FROM)))
+    return warmup * (1.0 - done)
 
 
 def _train_step(network: Network, batch: Batch, device: str, rng: Random) -> Tensor:
