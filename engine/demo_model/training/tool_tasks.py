@@ -87,6 +87,7 @@ _TURN_CHARS = 200
 # Of sessions that call no tool twice: what a tool takes can be copied from an earlier call, and
 # users ask once.
 _NEW_SHARE = 0.8
+_COURTESIES = ("thanks", "thanks a lot", "please", "thank you", "if you can", "will you", "at once")
 _KINDS = ("single", "parallel", "no_call", "tool_result")
 _KIND_WEIGHTS = (10, 5, 4, 2)
 _SYSTEM = (
@@ -163,6 +164,8 @@ def _finish(rng: Random, text: str) -> str:
         text = f"{words.filler(rng).capitalize()}. {text}"
     if rng.random() < 0.1:
         text += " " + rng.choice(("Thanks!", "Please.", "Thank you.", words.filler(rng) + "."))
+    elif roll >= 0.7 and rng.random() < 0.3:
+        text += f", {rng.choice(_COURTESIES)}."
     return text
 
 
@@ -228,7 +231,9 @@ def _same_tool(rng: Random, tool: Tool) -> tuple[str, list[dict[str, Any]]]:
         if rng.random() < 0.6:
             return _finish(rng, _joined(rng, [_ask(rng, tool, row) for row in rows])), calls
         text = f"{opener} {parts[0]}" + "".join(
-            f"{rng.choice((', and ', ' and also ', '; then ', ', then '))}{p}" for p in parts[1:]
+            # Not a mere "and": that goes on with the same call.
+            f"{rng.choice((' and also ', '; then ', ', then ', '; and once more '))}{p}"
+            for p in parts[1:]
         )
         return _finish(rng, text), calls
     said = [said_value(rng, value) for value in values]
