@@ -1,4 +1,4 @@
-"""A trained network as a folder that transformers loads.
+"""A trained network as a folder that transformers loads, and back.
 
 Owns: the checkpoint's file format. Must not know: training.
 """
@@ -7,14 +7,17 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from engine.demo_model.training.network import Network, Shape
 from engine.demo_model.training.rendering import TEMPLATE_PATH
 from engine.demo_model.training.tokenizer import END_TOKEN, PAD_TOKEN, save_tokenizer
 
-__all__ = ["export"]
+__all__ = ["export", "restore"]
+
+
+_WEIGHTS = "model.safetensors"
 
 
 def _config(shape: Shape, end_id: int, pad_id: int) -> dict[str, object]:
@@ -47,16 +50,31 @@ def _token_id(tokenizer: Tokenizer, token: str) -> int:
     return found
 
 
+def _exported_name(name: str) -> str:
+    return f"model.{name.replace('/', '.')}.weight"
+
+
+def restore(network: Network, folder: Path) -> Tokenizer:
+    """Sets the weights of `network` to those of an exported folder; returns its tokenizer.
+
+    Raises RuntimeError if the network has another shape.
+    """
+    tensors = load_file(folder / _WEIGHTS)
+    found = {name: tensors[_exported_name(name)].float() for name in network.weights}
+    network.weights.load_state_dict(found)
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
 def export(network: Network, tokenizer: Tokenizer, folder: Path) -> None:
     """Writes config, bfloat16 weights, tokenizer and chat template into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     end_id, pad_id = (_token_id(tokenizer, token) for token in (END_TOKEN, PAD_TOKEN))
     tensors = {
-        f"model.{name.replace('/', '.')}.weight": value.detach().to("cpu", torch.bfloat16)
+        _exported_name(name): value.detach().to("cpu", torch.bfloat16)
         for name, value in network.weights.items()
     }
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "model.safetensors").chmod(0o644)
+    save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
+    (folder / _WEIGHTS).chmod(0o644)
     config = _config(network.shape, end_id, pad_id)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     generation = {"eos_token_id": end_id, "pad_token_id": pad_id, "do_sample": False}

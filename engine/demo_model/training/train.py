@@ -22,7 +22,7 @@ from torch import Tensor
 from engine.demo_model.training.accuracy import exact_share, reference_batches
 from engine.demo_model.training.batches import STEP_TOKENS, Batch, prefetched
 from engine.demo_model.training.copy_heads import start_with_copy_heads
-from engine.demo_model.training.export import export
+from engine.demo_model.training.export import export, restore
 from engine.demo_model.training.mixture import draw
 from engine.demo_model.training.network import Network, Shape
 from engine.demo_model.training.optimizer import Optimizer
@@ -54,6 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--held-out", type=Path, help="rows of `python -m jobs.evals.demo`")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--start", type=Path, help="exported weights to go on from, all tasks on")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--hidden-size", type=int, default=Shape.hidden_size)
     parser.add_argument("--num-layers", type=int, default=Shape.num_layers)
@@ -109,20 +110,24 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(arguments.threads)
         torch.manual_seed(arguments.seed)
-        self.tokenizer = _tokenizer(self.folder, arguments.seed)
         shape = Shape(
             hidden_size=arguments.hidden_size,
             num_layers=arguments.num_layers,
             intermediate_size=arguments.intermediate_size,
         )
         self.network = Network(shape, compiled=not arguments.no_compile).to(arguments.device)
-        start_with_copy_heads(self.network)
+        self.progress = Progress()
+        if arguments.start is None:
+            start_with_copy_heads(self.network)
+            self.tokenizer = _tokenizer(self.folder, arguments.seed)
+        else:
+            self.tokenizer = restore(self.network, arguments.start)
+            self.progress.shard = _CURRICULUM_SHARDS
         self.optimizer = Optimizer(
             self.network.named_parameters(),
             matrix_rate=arguments.matrix_rate,
             other_rate=arguments.other_rate,
         )
-        self.progress = Progress()
         self._checks = reference_batches(self.tokenizer, arguments.seed, arguments.held_out)
         if arguments.resume and (self.folder / "checkpoint.pt").exists():
             self._load()

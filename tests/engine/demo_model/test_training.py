@@ -12,7 +12,7 @@ from engine.demo_model.training.accuracy import Reference, exact_share
 from engine.demo_model.training.arithmetic import arithmetic, is_held_out
 from engine.demo_model.training.batches import STEP_TOKENS, shard
 from engine.demo_model.training.examples import Example, call, user
-from engine.demo_model.training.export import export
+from engine.demo_model.training.export import export, restore
 from engine.demo_model.training.mixture import draw
 from engine.demo_model.training.network import Network, Shape
 from engine.demo_model.training.optimizer import Optimizer
@@ -152,6 +152,17 @@ def test_exported_weights_give_the_same_logits_in_transformers(
         hidden = network.hidden(tokens.flatten(), torch.arange(40).repeat(2), [(2, 40)])
         found = network.logits(hidden).view(2, 40, -1)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_exported_weights_can_be_gone_on_from(tokenizer: Tokenizer, folder: Path) -> None:
+    torch.manual_seed(1)
+    network = Network(SMALL)
+    text = render(draw(Random(4), 1.0)).prompt
+    assert restore(network, folder).encode(text).ids == tokenizer.encode(text).ids
+    torch.manual_seed(0)
+    exported = Network(SMALL)
+    for name, value in exported.weights.items():
+        assert torch.equal(network.weights[name], value.bfloat16().float()), name
 
 
 def test_training_lowers_the_loss_and_the_check_sees_it() -> None:
