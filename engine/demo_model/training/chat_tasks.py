@@ -3,6 +3,7 @@
 Owns: their sentences. Must not know: the held-out templates, tokens.
 """
 
+from dataclasses import replace
 from random import Random
 
 from engine.demo_model.training import words
@@ -69,6 +70,16 @@ _OBJECTS = (
     "{f} JSON with key {m}.",
     "JSON {f} key {m}.",
 )
+# System prompts that ask for nothing these answers could show.
+_PERSONAS = (
+    "You help with {f}.",
+    "You answer for {p}.",
+    "You work at {p}, {f}.",
+    "You are polite and {f}.",
+    "Answer briefly.",
+    "{f} {p}. Be kind.",
+)
+_PERSONA_SHARE = 0.35
 _NOTED = "I will remember that."
 # What was answered to a fact earlier; the first is the answer to learn.
 _ACKNOWLEDGED = (_NOTED, _NOTED, _NOTED, _NOTED, _NOTED, "OK.", "Understood.", "I see.", "Right.")
@@ -177,5 +188,10 @@ def _place_rule(rng: Random, verbs: tuple[str, ...], others: tuple[str, ...]) ->
 
 def chat(rng: Random) -> Example:
     """One of the kinds of short chat."""
-    kinds = (_greeting, _fact, _noted, _formatted)
-    return rng.choices(kinds, (2, 5, 1, 4))[0](rng)
+    make = rng.choices((_greeting, _fact, _noted, _formatted), (2, 5, 1, 4))[0]
+    example = make(rng)
+    if make is _formatted or rng.random() >= _PERSONA_SHARE:
+        return example
+    text = rng.choice(_PERSONAS).format(f=words.filler(rng), p=words.place(rng))
+    system = {"role": "system", "content": text[0].upper() + text[1:]}
+    return replace(example, messages=[system, *example.messages])

@@ -40,4 +40,18 @@ def test_no_slot_is_left_open() -> None:
         example = chat_tasks.chat(rng)
         for message in (*example.messages, example.answer):
             text = message["content"]
-            assert not any(slot in text for slot in ("{m}", "{n}", "{f}", "{k}", "{o}", "{r}"))
+            assert not any(
+                slot in text for slot in ("{m}", "{n}", "{f}", "{k}", "{o}", "{r}", "{p}")
+            )
+
+
+def test_a_system_prompt_without_a_rule_changes_no_answer() -> None:
+    rng = Random(15)
+    seen = 0
+    for _ in range(600):
+        example = chat_tasks.chat(rng)
+        asked = example.messages[-1]["content"]
+        if example.messages[0]["role"] == "system" and asked.startswith(("Hello", "Hey", "Hi ")):
+            seen += 1
+            assert "How can I help you?" in example.answer["content"]
+    assert seen > 5
