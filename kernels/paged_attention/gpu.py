@@ -18,8 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.paged_attention.gpu_decode import MIN_ROWS, launch_decode
-from kernels.paged_attention.gpu_walk import walk
+from kernels.paged_attention.gpu_decode import launch_decode
+from kernels.paged_attention.gpu_walk import MIN_ROWS, load_queries, walk
 
 __all__ = ["paged_attention"]
 
@@ -70,12 +70,10 @@ def _chunk_attention_kernel(
     is_used = (lines < BLOCK_Q * GROUP) & (offsets < num_new)
     positions = tl.where(is_used, seq_len - num_new + offsets, seq_len - 1)
     tokens = (first_token + offsets).to(tl.int64)
-    key_dims = tl.arange(0, PADDED_KEY_DIM)
-    query = tl.load(
-        query_ptr + tokens[:, None] * stride_query_token + heads[:, None] * stride_query_head
-        + key_dims[None, :],
-        mask=is_used[:, None] & (key_dims < KEY_DIM)[None, :], other=0.0,
-    )  # fmt: skip  # [M, DK]
+    query = load_queries(
+        query_ptr, stride_query_token, stride_query_head, tokens, heads, is_used,
+        KEY_DIM, PADDED_KEY_DIM,
+    )  # fmt: skip
     lowest = seq_len - num_new + start
     first_key = 0
     if HAS_WINDOW:

@@ -16,12 +16,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.paged_attention.gpu_walk import walk
+from kernels.paged_attention.gpu_walk import MIN_ROWS, load_queries, walk
 
-__all__ = ["MIN_ROWS", "launch_decode"]
-
-MIN_ROWS = 16
-"""Lines of the smallest tile: the matrix units take no less."""
+__all__ = ["launch_decode"]
 
 _KEYS_PER_SPLIT = 512
 
@@ -105,12 +102,10 @@ def _decode_attention_kernel(
     rows = (row // ROWS_PER_TILE * ROWS_PER_TILE + place_in_tile).to(tl.int64)
     tokens = tl.load(cu_seqlens_ptr + rows, mask=is_used, other=0).to(tl.int64)
     heads = kv_head * GROUP + lines % GROUP
-    key_dims = tl.arange(0, PADDED_KEY_DIM)
-    query = tl.load(
-        query_ptr + tokens[:, None] * stride_query_token + heads[:, None] * stride_query_head
-        + key_dims[None, :],
-        mask=is_used[:, None] & (key_dims < KEY_DIM)[None, :], other=0.0,
-    )  # fmt: skip  # [M, DK]
+    query = load_queries(
+        query_ptr, stride_query_token, stride_query_head, tokens, heads, is_used,
+        KEY_DIM, PADDED_KEY_DIM,
+    )  # fmt: skip
     # What is shared lies before each row's own token; a row alone sees to its end.
     positions = tl.zeros([BLOCK_M], tl.int32) + seq_len - 1
     highest, total, values = walk(

@@ -1,6 +1,7 @@
-"""What both attention kernels do with a tile of queries: walk over keys, keep a running softmax.
+"""What both attention kernels do with a tile of queries: load it, walk over keys with a running
+softmax.
 
-Owns: the walk. Must not know: which queries a tile has, where its results go.
+Owns: the load and the walk. Must not know: which queries a tile has, where its results go.
 
 Keys and values of 8-bit floats become the query's dtype, which is exact, once they are loaded
 (from compute capability 8.9 on: Triton has no such conversion for older GPUs).
@@ -9,7 +10,24 @@ Keys and values of 8-bit floats become the query's dtype, which is exact, once t
 import triton
 import triton.language as tl
 
-__all__ = ["walk"]
+__all__ = ["MIN_ROWS", "load_queries", "walk"]
+
+MIN_ROWS = 16
+"""Rows of the smallest tile, and columns: the matrix units take no less."""
+
+
+@triton.jit
+def load_queries(
+    query_ptr, stride_token, stride_head, tokens, heads, is_used,
+    KEY_DIM: tl.constexpr, PADDED_KEY_DIM: tl.constexpr,
+):  # fmt: skip
+    """Query vectors [M, DK] of `tokens` [M] (int64) and `heads` [M]; zeros where not `is_used`."""
+    key_dims = tl.arange(0, PADDED_KEY_DIM)
+    return tl.load(
+        query_ptr + tokens[:, None] * stride_token + heads[:, None] * stride_head
+        + key_dims[None, :],
+        mask=is_used[:, None] & (key_dims < KEY_DIM)[None, :], other=0.0,
+    )  # fmt: skip
 
 
 @triton.jit

@@ -131,7 +131,7 @@ def _problem(rng: Random, *, thinking: bool) -> tuple[str, dict[str, Any]]:
     else:
         form = rng.choice(_FORMS[operator]).format(a=left, b=right)
         text = loosened(rng, rng.choice(_ASKS)).format(e=form, f=words.filler(rng).capitalize())
-        text = text[0].upper() + text[1:]
+        text = words.begun(text)
     answer = {"role": "assistant", "content": str(result)}
     if thinking:
         answer["reasoning_content"] = thought(left, operator, right)

@@ -89,6 +89,10 @@ def _reply(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
 
 
+def _system(text: str) -> dict[str, str]:
+    return {"role": "system", "content": words.begun(text)}
+
+
 def _greeting(rng: Random) -> Example:
     roll = rng.random()
     if roll < 0.6:
@@ -113,12 +117,12 @@ def _stated(rng: Random, key: str, value: str) -> str:
     """A sentence with a fact; nothing between its key and its value is random."""
     before, slot, behind = rng.choice(_FACTS).partition("{k}")
     text = (loosened(rng, before) + slot + behind).format(k=key, v=value, f=words.filler(rng))
-    return text[0].upper() + text[1:]
+    return words.begun(text)
 
 
 def _question(rng: Random, key: str) -> str:
     text = loosened(rng, rng.choice(_QUESTIONS)).format(k=key, f=words.filler(rng))
-    return text[0].upper() + text[1:]
+    return words.begun(text)
 
 
 def _fact(rng: Random) -> Example:
@@ -173,8 +177,7 @@ def _formatted(rng: Random) -> Example:
         rule = rng.choice(("Your name is {n}.", "You are {n}."))
         question = rng.choice(("What is your name?", "Who are you?", "Your name?"))
         answer = f"My name is {name}."
-    content = rule.format(m=mark, n=name, f=words.filler(rng))
-    system = {"role": "system", "content": content[0].upper() + content[1:]}
+    system = _system(rule.format(m=mark, n=name, f=words.filler(rng)))
     return Example("chat", [system, user(question)], _reply(answer))
 
 
@@ -192,6 +195,5 @@ def chat(rng: Random) -> Example:
     example = make(rng)
     if make is _formatted or rng.random() >= _PERSONA_SHARE:
         return example
-    text = rng.choice(_PERSONAS).format(f=words.filler(rng), p=words.place(rng))
-    system = {"role": "system", "content": text[0].upper() + text[1:]}
+    system = _system(rng.choice(_PERSONAS).format(f=words.filler(rng), p=words.place(rng)))
     return replace(example, messages=[system, *example.messages])

@@ -134,7 +134,7 @@ def _sentence(rng: Random, keyword: str) -> str:
     before = [words.any_word(rng) for _ in range(rng.randint(0, 6))]
     after = [words.any_word(rng) for _ in range(rng.randint(0, 6))]
     text = " ".join([*before, keyword, *after])
-    return text[0].upper() + text[1:] + "."
+    return words.begun(text) + "."
 
 
 def classification(rng: Random) -> Example:

@@ -123,7 +123,7 @@ def _opener(rng: Random, tool: Tool, *, vague: bool) -> str:
     text = template.format(
         v=tool.verb, o=tool.thing, a=rng.choice(_DETERMINERS), f=words.filler(rng)
     )
-    return text[0].upper() + text[1:] if rng.random() < 0.85 else text
+    return words.begun(text) if rng.random() < 0.85 else text
 
 
 def _stated(rng: Random, parameters: Sequence[Parameter]) -> list[str]:
@@ -150,8 +150,8 @@ def _ask(rng: Random, tool: Tool, used: Sequence[Parameter], *, vague: bool = Fa
     if roll < 0.82:
         return f"{opener}, {stated}"
     if roll < 0.92:
-        return f"{opener}. {stated[0].upper() + stated[1:]}"
-    return f"{stated[0].upper() + stated[1:]}: {opener}"
+        return f"{opener}. {words.begun(stated)}"
+    return f"{words.begun(stated)}: {opener}"
 
 
 def _finish(rng: Random, text: str) -> str:

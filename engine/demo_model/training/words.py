@@ -24,6 +24,7 @@ __all__ = [
     "action",
     "adjective",
     "any_word",
+    "begun",
     "choice_code",
     "clock",
     "date",
@@ -66,6 +67,11 @@ _LETTERS = "eeeeeeetttttaaaaooooiiiinnnnssshhhrrrddlllccuummwffggyppbbvkjxqz"
 
 def _mixed(rng: Random, curated: tuple[str, ...], made_up: float) -> str:
     return pseudo_word(rng) if rng.random() < made_up else rng.choice(curated)
+
+
+def begun(text: str) -> str:
+    """The text as a sentence begins: a capital first, the rest as it is."""
+    return text[0].upper() + text[1:]
 
 
 def action(rng: Random) -> str:

@@ -23,7 +23,7 @@ def _turns(count: int) -> list[tuple[str, list[dict[str, Any]]]]:
 
 
 def _places(question: str, values: list[Any]) -> list[int] | None:
-    """Where the values stand, if each stands there once and is more than a word among others."""
+    """Where the values stand, if each is a plain one and stands there once."""
     places = []
     for value in values:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
