@@ -139,7 +139,7 @@ def _sentence(rng: Random, keyword: str) -> str:
 
 def classification(rng: Random) -> Example:
     """Texts hold a label's word, or one of the words that the prompt lists for a label."""
-    labels = list({words.noun(rng) for _ in range(rng.randint(2, 5))})
+    labels = list(dict.fromkeys(words.noun(rng) for _ in range(rng.randint(2, 5))))
     rng.shuffle(labels)
     upper = rng.random() < 0.2
     shown = {label: label.capitalize() if upper else label for label in labels}

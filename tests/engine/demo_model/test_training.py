@@ -1,5 +1,8 @@
 """The demo model's training code: rendering, tokens, gradients, export."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 
@@ -48,6 +51,26 @@ def test_the_same_seed_draws_the_same_examples() -> None:
     first = [draw(Random(f"x/{i}"), 1.0) for i in range(50)]
     assert first == [draw(Random(f"x/{i}"), 1.0) for i in range(50)]
     assert first != [draw(Random(f"y/{i}"), 1.0) for i in range(50)]
+
+
+def test_another_process_draws_them_too() -> None:
+    """Python orders the members of a set differently in each process."""
+    code = (
+        "from random import Random\n"
+        "from engine.demo_model.training.mixture import draw\n"
+        "print([draw(Random(f'x/{i}'), 1.0) for i in range(200)])\n"
+    )
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(texts) == 1
 
 
 def test_training_text_is_what_transformers_renders(folder: Path) -> None:
