@@ -41,5 +41,5 @@ def lesson(progress: float) -> Lesson:
     passed = (progress - _CHOOSING_ENDS) / (1 - _CHOOSING_ENDS)
     # Sums need some hundred thousand examples, and conversations hold too few of them.
     return Lesson(
-        0.8 - 0.45 * passed, 0.25 + 0.05 * passed, pairs=2, choices=3, repeats=0.5, calls=5
+        0.8 - 0.45 * passed, 0.25 + 0.1 * passed, pairs=2, choices=3, repeats=0.5, calls=5
     )

@@ -84,7 +84,22 @@ _NATURAL = {
     "text": ('called "{r}"', 'named "{r}"', '"{r}"', 'titled "{r}"', 'saying "{r}"'),
     "word": ('called "{r}"', '"{r}"', "for {v}", "of {v}"),
 }
+# What stands beside a number in a sentence and is no part of its value.
+_UNITS = (
+    "{}%", "${}", "{:,}", "${:,}", "{} {u}", "{} {u}s", "{}kg", "{}m", "{} km", "{}K", "{} percent",
+    "{} m/s", "€{}", "{} dollars", "{} years", "{} units", "{}cm", "{} degrees",
+)  # fmt: skip
+_UNIT_SHARE = 0.15
+_PART_SHARE = 0.12
 _WORD = re.compile(r"(?<![{\w])[A-Za-z]+(?![}\w])")
+_OBJECTS = (
+    "with {p} ({c})",
+    "{p}: {c}",
+    "{p} with {c}",
+    "the {p} has {c}",
+    "{p} ({c})",
+    "{p} {f} {c}",
+)
 _TRUE = (
     "with {p}",
     "{p} on",
@@ -165,6 +180,8 @@ def said_value(rng: Random, parameter: Parameter) -> str:
         return said_list(rng, value)
     if parameter.kind in ("text", "word") and (" " in str(value) or rng.random() < 0.3):
         return rng.choice(('"{}"', '"{}"', "'{}'", "{}")).format(value)
+    if parameter.kind in ("integer", "number") and rng.random() < _UNIT_SHARE:
+        return rng.choice(_UNITS).format(value, u=words.plain(rng))
     return str(value)
 
 
@@ -175,15 +192,19 @@ def clause(rng: Random, parameter: Parameter) -> str:
         return template.format(p=parameter.words)
     if parameter.kind == "object":
         inner = join_clauses(rng, [clause(rng, member) for member in parameter.members])
-        return rng.choice(
-            ("with {p} ({c})", "{p}: {c}", "{p} with {c}", "the {p} has {c}", "{p} ({c})")
-        ).format(p=parameter.words, c=inner)
+        return rng.choice(_OBJECTS).format(p=parameter.words, c=inner, f=words.filler(rng))
     said = said_value(rng, parameter)
     is_marked = _is_marked(parameter, said)
     template = rng.choice(_FILLED if is_marked and rng.random() < _FILLED_SHARE else _CLAUSES)
     if is_marked:  # else the words beside the value could be taken for a part of it
         template = loosened(rng, template)
-    return template.format(p=parameter.words, v=said, f=words.filler(rng))
+    return template.format(p=_called(rng, parameter), v=said, f=words.filler(rng))
+
+
+def _called(rng: Random, parameter: Parameter) -> str:
+    """A parameter's name, or one of its words: no two parameters of a tool share one."""
+    parts = parameter.words.split()
+    return rng.choice(parts) if rng.random() < _PART_SHARE else parameter.words
 
 
 def _is_marked(parameter: Parameter, said: str) -> bool:

@@ -57,6 +57,26 @@ _LISTINGS = (
     ("{} ({})", " or "),
     ("\n- {}: {}", ""),
 )
+# Sentences about a keyword, as people write them.
+_REMARKS = (
+    "I bought a {k} today.",
+    "My {k} is broken.",
+    "Why is there no {k} here?",
+    "The {k} came too late",
+    "{K} is what I like most.",
+    "{K}!",
+    "We talked with them about a {k}.",
+    "Is the {k} any good?",
+    "She lost her {k} at work.",
+    "This is a question about the {k}.",
+    "{K}, please help me.",
+    "Last week my friend had a {k} too.",
+    "Everyone here wants one {k} or two.",
+    "Could it be the {k}?",
+    "There is a problem with {k}.",
+    "He said that the {k} was not what he had asked for.",
+)
+_REMARK_SHARE = 0.5
 _NEXT = ("{t}", "Next: {t}", "Text: {t}", "And this: {t}", "Another one.\n{t}")
 _REPEAT = ("Repeat: {t}", "Say {t}", "Copy this: {t}", "Echo {t}", "{t}\nRepeat the text above.")
 
@@ -131,6 +151,10 @@ def _maybe_system(rng: Random, prompt: str) -> list[dict[str, Any]]:
 
 
 def _sentence(rng: Random, keyword: str) -> str:
+    """A sentence that holds the keyword: a remark, or any words."""
+    if rng.random() < _REMARK_SHARE:
+        remark = loosened(rng, rng.choice(_REMARKS))
+        return words.begun(remark.format(k=keyword, K=words.begun(keyword)))
     before = [words.any_word(rng) for _ in range(rng.randint(0, 6))]
     after = [words.any_word(rng) for _ in range(rng.randint(0, 6))]
     text = " ".join([*before, keyword, *after])

@@ -80,6 +80,8 @@ def make_tool(rng: Random, verb: str, thing: str, *, num_parameters: int | None 
             a=rng.choice(("a", "the", "one", "some")),
             f=words.filler(rng),
         )
+    if description and rng.random() < 0.15:  # those of real tools go on
+        description += "".join(f" {words.filler(rng)}" for _ in range(rng.randint(1, 4)))
     if description and rng.random() < 0.4:
         description += "."
     return Tool(_styled(rng, parts), verb, thing, description, tuple(parameters), required)
