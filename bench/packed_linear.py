@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.model.invariant import InvariantProduct
+from engine.model.invariant_product import InvariantProduct
 from engine.model.packed import pack, packed_product
 
 _LAYER = ((1024, 4096), (2048, 1024), (1024, 6144), (3072, 1024))  # in, out

@@ -96,6 +96,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
     from engine.cache_dtype import check_cache_dtype
     from engine.chat_template import ChatTemplate, read_chat_template
     from engine.deterministic import check_attention
+    from engine.model.experts import replace_experts
     from engine.model.invariant import make_invariant
     from engine.model.load import load_model
     from engine.model.packed import pack_linear_layers
@@ -115,6 +116,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
     loaded = load_model(config.model, folder, device)
     expected = own_logits(loaded)
     replace_decoder(loaded.module, device)
+    replace_experts(loaded.module)
     pack_linear_layers(loaded.module)
     if config.deterministic:
         check_attention(loaded.dtype, config.cache.kv_cache_dtype, name)

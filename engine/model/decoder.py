@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.modeling_outputs import MoeModelOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from kernels.registry import resolve
@@ -21,11 +21,13 @@ from kernels.registry import resolve
 __all__ = [
     "FusedDecoder",
     "FusedDecoderLayer",
+    "GatedMlp",
     "LayerParts",
     "Multiply",
     "Norm",
     "Product",
     "Projection",
+    "SparseMlp",
 ]
 
 Multiply = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -52,11 +54,32 @@ class Norm:
     eps: float
 
 
+@dataclass(frozen=True, slots=True)
+class GatedMlp:
+    """`gate_up` yields gate and up side by side."""
+
+    gate_up: Product
+    down: Product
+
+
+class SparseMlp(nn.Module):
+    """A mixture's block of transformers: router, experts and what else it has."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [T, width]. Returns [T, width]."""
+        output: Tensor = self.block(x.unsqueeze(0))
+        return output[0]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerParts:
-    """What a layer is made of. `qkv` yields query, key and value heads of `head_dim` side by side,
-    `gate_up` gate and up; a product is a `Projection`, or one whose weights are its own matter.
-    `attention` is the module that attention functions know the layer by.
+    """What a layer is made of. `qkv` yields query, key and value heads of `head_dim` side by side;
+    a product is a `Projection`, or one whose weights are its own matter. `attention` is the module
+    that attention functions know the layer by.
     """
 
     attention: Any
@@ -66,8 +89,7 @@ class LayerParts:
     sliding_window: int | None
     qkv: Product
     output: Product
-    gate_up: Product
-    down: Product
+    mlp: GatedMlp | SparseMlp
     input_norm: Norm
     post_attention_norm: Norm
     query_norm: Norm | None = None
@@ -80,6 +102,8 @@ class FusedDecoderLayer(nn.Module):
     def __init__(self, parts: LayerParts, device: torch.device) -> None:
         super().__init__()
         self.self_attn = parts.attention
+        if isinstance(parts.mlp, SparseMlp):
+            self.mlp = parts.mlp
         self._parts = parts
         self._rms_norm = resolve("rms_norm", device)
         self._rope = resolve("rope", device)
@@ -92,23 +116,23 @@ class FusedDecoderLayer(nn.Module):
         mixed = self._attend(normed, cos, sin)
         norm = parts.post_attention_norm
         normed = self._rms_norm(parts.output(mixed), norm.weight, norm.eps, x)
-        gate, up = parts.gate_up(normed).chunk(2, -1)
-        return x.add_(parts.down(self._silu_mul(gate, up)))
+        if isinstance(parts.mlp, SparseMlp):
+            return x.add_(parts.mlp(normed))
+        gate, up = parts.mlp.gate_up(normed).chunk(2, -1)
+        return x.add_(parts.mlp.down(self._silu_mul(gate, up)))
 
     def change_projections(self, change: Callable[[Projection], Projection]) -> None:
-        """Compute what `change` makes of each projection from now on."""
+        """Compute what `change` makes of each projection from now on; those of a mixture's block
+        are not among them.
+        """
 
         def changed(product: Product) -> Product:
             return change(product) if isinstance(product, Projection) else product
 
-        parts = self._parts
-        self._parts = replace(
-            parts,
-            qkv=changed(parts.qkv),
-            output=changed(parts.output),
-            gate_up=changed(parts.gate_up),
-            down=changed(parts.down),
-        )
+        parts, mlp = self._parts, self._parts.mlp
+        if isinstance(mlp, GatedMlp):
+            mlp = GatedMlp(changed(mlp.gate_up), changed(mlp.down))
+        self._parts = replace(parts, qkv=changed(parts.qkv), output=changed(parts.output), mlp=mlp)
 
     def _attend(self, normed: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """The heads' outputs side by side, [T, num_heads * value_dim]."""
@@ -162,7 +186,7 @@ class FusedDecoder(nn.Module):
 
     def forward(
         self, input_ids: Tensor, position_ids: Tensor, **_: object
-    ) -> BaseModelOutputWithPast:
+    ) -> MoeModelOutputWithPast:
         """input_ids, position_ids: [1, T] int64. Other arguments of base models have no effect."""
         x = self.embed_tokens(input_ids)
         cos, sin = self.rotary_emb(x, position_ids)
@@ -170,4 +194,5 @@ class FusedDecoder(nn.Module):
         for layer in self.layers:
             x = layer(x, cos, sin)
         normed = self._rms_norm(x, self._norm.weight, self._norm.eps)
-        return BaseModelOutputWithPast(last_hidden_state=normed.unsqueeze(0))
+        # The class with the most fields: what mixtures look for has to be there, and is None.
+        return MoeModelOutputWithPast(last_hidden_state=normed.unsqueeze(0))

@@ -1,4 +1,4 @@
-"""Linear layers with int8 weights in place of those that were loaded.
+"""Linear layers and experts with int8 weights in place of those that were loaded.
 
 Owns: which layers of a model take part, and that a layer's float weights are gone before the next
 one's turn comes. Must not know: how weights are rounded or multiplied (`kernels/int8_linear`),
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from engine.errors import ModelRefusedError
 from engine.memory import format_bytes
+from engine.model.decoder import Projection
+from engine.model.experts import Experts, replace_experts
 from kernels.int8_linear import reference
 from kernels.int8_linear.weight import Int8Weight, merge, quantize
 from kernels.registry import resolve
@@ -74,12 +76,13 @@ def check_quantization(method: str | None, device: torch.device, name: str) -> N
 
 
 def quantize_linears(model: Any, name: str) -> int:
-    """Give the linear layers of `model` int8 weights, in place, routers excepted; embeddings and
-    what is no linear layer keep theirs. Returns by how many bytes its weights became smaller, which
+    """Give the linear layers and experts of `model` int8 weights, in place, routers excepted;
+    embeddings and all else keep theirs. Returns by how many bytes its weights became smaller, which
     is negative if there are more: a LM head that shares the embedding's weights gets its own.
 
     Raises ModelRefusedError, with `name` for the model, if its decoder has no linear layer.
     """
+    replace_experts(model)
     places = list(_places(model))
     others = _other_kinds(model)
     if not any(place.is_in_decoder for place in places):
@@ -95,12 +98,33 @@ def quantize_linears(model: Any, name: str) -> int:
         quantized = QuantizedLinear(quantize(linear.weight), linear.bias)
         after += quantized.int8_weight.num_bytes
         setattr(place.parent, place.name, quantized)
+    num_experts = 0
+    for experts in [module for module in model.modules() if isinstance(module, Experts)]:
+        sizes = _quantize_experts(experts)
+        before, after = before + sizes[0], after + sizes[1]
+        num_experts += experts.num_experts
     _log.info(
-        "%s: %d linear layers have int8 weights, %s instead of %s%s",
-        *(name, len(places), format_bytes(after), format_bytes(before)),
+        "%s: %d linear layers%s have int8 weights, %s instead of %s%s",
+        *(name, len(places), f" and {num_experts} experts" if num_experts else ""),
+        *(format_bytes(after), format_bytes(before)),
         f"; as they were: {', '.join(others)}" if others else "",
     )
     return before - after
+
+
+def _quantize_experts(experts: Experts) -> tuple[int, int]:
+    """Bytes of the weights before and after."""
+    before = after = 0
+
+    def quantized(projection: Projection) -> QuantizedLinear:
+        nonlocal before, after
+        made = QuantizedLinear(quantize(projection.weight), projection.bias)
+        before += projection.weight.nbytes
+        after += made.int8_weight.num_bytes
+        return made
+
+    experts.change_projections(quantized)
+    return before, after
 
 
 def merge_linears(linears: Sequence[QuantizedLinear]) -> QuantizedLinear:

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from engine.model.decoder import (
     FusedDecoder,
     FusedDecoderLayer,
+    GatedMlp,
     LayerParts,
     Norm,
     Product,
     Projection,
+    SparseMlp,
 )
 from engine.model.quantize import QuantizedLinear, merge_linears
 
@@ -51,20 +53,27 @@ def replace_decoder(model: Any, device: torch.device) -> bool:
 
 
 def _llama(layer: Any) -> LayerParts:
-    attention, mlp = layer.self_attn, layer.mlp
+    attention = layer.self_attn
     parts = LayerParts(
         attention=attention,
         **_sizes(attention),
         qkv=_merged((attention.q_proj, attention.k_proj, attention.v_proj)),
         output=_projection(attention.o_proj),
-        gate_up=_merged((mlp.gate_proj, mlp.up_proj)),
-        down=_projection(mlp.down_proj),
+        mlp=_mlp(layer.mlp),
         input_norm=_norm(layer.input_layernorm),
         post_attention_norm=_norm(layer.post_attention_layernorm),
         query_norm=_norm(attention.q_norm) if hasattr(attention, "q_norm") else None,
         key_norm=_norm(attention.k_norm) if hasattr(attention, "k_norm") else None,
     )
     del attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj
+    return parts
+
+
+def _mlp(mlp: Any) -> GatedMlp | SparseMlp:
+    """A mixture has layers of both kinds."""
+    if not hasattr(mlp, "gate_proj"):
+        return SparseMlp(mlp)
+    parts = GatedMlp(_merged((mlp.gate_proj, mlp.up_proj)), _projection(mlp.down_proj))
     del mlp.gate_proj, mlp.up_proj, mlp.down_proj
     return parts
 
@@ -76,8 +85,7 @@ def _phi3(layer: Any) -> LayerParts:
         **_sizes(attention),
         qkv=_projection(attention.qkv_proj),
         output=_projection(attention.o_proj),
-        gate_up=_projection(mlp.gate_up_proj),
-        down=_projection(mlp.down_proj),
+        mlp=GatedMlp(_projection(mlp.gate_up_proj), _projection(mlp.down_proj)),
         input_norm=_norm(layer.input_layernorm),
         post_attention_norm=_norm(layer.post_attention_layernorm),
     )
@@ -89,12 +97,15 @@ _PREFIX = "transformers.models"
 _RULES: dict[str, Callable[[Any], LayerParts]] = {
     f"{_PREFIX}.llama.modeling_llama.LlamaModel": _llama,
     f"{_PREFIX}.mistral.modeling_mistral.MistralModel": _llama,
+    f"{_PREFIX}.mixtral.modeling_mixtral.MixtralModel": _llama,
     f"{_PREFIX}.phi3.modeling_phi3.Phi3Model": _phi3,
     f"{_PREFIX}.qwen2.modeling_qwen2.Qwen2Model": _llama,
+    f"{_PREFIX}.qwen2_moe.modeling_qwen2_moe.Qwen2MoeModel": _llama,
     f"{_PREFIX}.qwen3.modeling_qwen3.Qwen3Model": _llama,
+    f"{_PREFIX}.qwen3_moe.modeling_qwen3_moe.Qwen3MoeModel": _llama,
 }
-# These two read the window from the config; the others keep it in the module, if they have one.
-_WINDOW_IN_CONFIG = ("mistral", "phi3")
+# These read the window from the config; the others keep it in the module, if they have one.
+_WINDOW_IN_CONFIG = ("mistral", "mixtral", "phi3")
 
 
 def _sizes(attention: Any) -> dict[str, Any]:

@@ -91,6 +91,15 @@ def _run(
         ("llama", "bfloat16", 6, True, "fp8", None),
         ("qwen3", "float32", 6, True, "auto", "int8"),
         ("gemma3", "bfloat16", 4, True, "auto", "int8"),
+        # Layers of transformers, whose activations and routers must keep it too.
+        ("gemma3", "float32", 4, False, "auto", None),
+        ("stablelm", "float32", 4, True, "auto", None),
+        ("gpt2", "float32", 4, False, "auto", None),
+        ("qwen3_moe", "float32", 6, True, "auto", None),
+        ("qwen3_moe", "bfloat16", 4, False, "auto", "int8"),
+        ("qwen2_moe", "float32", 4, False, "auto", None),
+        ("gpt_oss", "bfloat16", 4, True, "auto", None),
+        ("deepseek_v3", "float32", 4, False, "auto", None),
     ],
 )
 def test_bits_are_the_same_in_fifty_shuffled_and_interrupted_runs(

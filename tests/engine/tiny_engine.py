@@ -15,6 +15,7 @@ from engine.cuda_graphs import Recorder
 from engine.executor import InProcessExecutor
 from engine.kv_cache import KVCache
 from engine.kv_cache_manager import KVCacheManager
+from engine.model.experts import replace_experts
 from engine.model.load import LoadedModel, load_model
 from engine.model.replace import replace_decoder
 from engine.model_runner import ModelRunner
@@ -42,6 +43,7 @@ def load_tiny(
     loaded = load_model(config, folder, device)
     if is_replaced:
         replace_decoder(loaded.module, device)
+        replace_experts(loaded.module)
     return loaded
 
 

@@ -42,7 +42,10 @@ class Family:
 
 
 # The families whose decoder is replaced by ours.
-REPLACED = {"llama", "mistral", "phi3", "qwen2", "qwen3"}
+REPLACED = {
+    *("llama", "mistral", "phi3", "qwen2", "qwen3"),
+    *("mixtral", "qwen2_moe", "qwen3_moe"),
+}
 
 FAMILIES = {
     "llama": Family("Llama", {}),
@@ -52,6 +55,19 @@ FAMILIES = {
     "qwen3_moe": Family(
         "Qwen3Moe",
         {"head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24},
+    ),
+    "mixtral": Family(
+        "Mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 12}
+    ),
+    "qwen2_moe": Family(  # its first layer is no mixture
+        "Qwen2Moe",
+        {
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 24,
+            "shared_expert_intermediate_size": 20,
+            "decoder_sparse_step": 2,
+        },
     ),
     "gemma2": Family(
         "Gemma2",

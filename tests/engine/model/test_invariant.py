@@ -1,98 +1,23 @@
-"""Products whose rows do not depend on their number: sizes, results, refusals."""
+"""Which parts of a model get a deterministic form, and what is refused."""
 
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from engine.errors import ModelRefusedError
 from engine.model import packed
-from engine.model.decoder import FusedDecoderLayer
-from engine.model.invariant import InvariantLinear, InvariantProduct, make_invariant
-from engine.model.packed import PackedLinear, pack, pack_linear_layers, packed_product
+from engine.model.decoder import FusedDecoderLayer, Projection
+from engine.model.experts import Experts
+from engine.model.invariant import InvariantLinear, make_invariant
+from engine.model.invariant_product import InvariantProduct
+from engine.model.packed import PackedLinear, pack_linear_layers
 from tests.engine.tiny_engine import load_tiny
 
-_WIDE, _NARROW = 1024, 160
-_linear = functional.linear
 
-
-def _weight(rows: int, columns: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    generator = torch.Generator().manual_seed(rows)
-    made: Tensor = torch.randn(rows, columns, generator=generator) * columns**-0.5
-    return made.to(dtype)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("has_bias", [True, False])
-@pytest.mark.parametrize("is_packed", [True, False])
-def test_a_row_has_the_same_bits_among_any_number(
-    dtype: torch.dtype, has_bias: bool, is_packed: bool
-) -> None:
-    product = InvariantProduct(packed_product if is_packed else _linear)
-    plain = _weight(576, _WIDE, dtype)
-    weight = pack(plain) if is_packed else plain
-    bias = _weight(576, 1, dtype)[:, 0] if has_bias else None
-    x = _weight(700, _WIDE, dtype)
-    whole = product(x, weight, bias)
-    torch.testing.assert_close(whole, _linear(x, plain, bias))
-    for count in (1, 2, 7, 63, 64, 65, 130, 257, 699):
-        assert torch.equal(product(x[:count], weight, bias), whole[:count])
-        assert torch.equal(product(x[-count:], weight, bias), whole[-count:])
-
-
-def test_leading_dimensions_and_no_rows_at_all_keep_their_shape() -> None:
-    product = InvariantProduct()
-    weight = _weight(48, _NARROW)
-    assert product(torch.ones(2, 3, _NARROW), weight).shape == (2, 3, 48)
-    assert product(torch.ones(1, 0, _NARROW), weight).shape == (1, 0, 48)
-
-
-def test_only_sizes_that_agree_are_used() -> None:
-    """A library whose products of 256 rows and more, and of 32, have other last bits."""
-    used: list[int] = []
-
-    def fickle(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        used.append(len(x))
-        return (x[:, :32] * weight[0, :32]) * (1 + 1e-6 * (len(x) >= 256 or len(x) == 32))
-
-    product = InvariantProduct(fickle)
-    weight, x = _weight(32, _NARROW), _weight(1000, _NARROW)
-    sizes = {
-        count: product.size(count, weight) for count in (1, 20, 31, 64, 65, 200, 250, 1000, 4000)
-    }
-    assert sizes == {1: 2, 20: 20, 31: 64, 64: 64, 65: 72, 200: 200, 250: 128, 1000: 128, 4000: 128}
-    product(x, weight)
-    used.clear()
-    product(x, weight)
-    assert used == [128] * 6 + [232]
-
-
-def test_products_that_depend_on_the_order_of_rows_are_refused() -> None:
-    def by_place(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        return _linear(x, weight, bias) + torch.arange(len(x))[:, None]
-
-    with pytest.raises(ModelRefusedError, match="--deterministic cannot be kept here"):
-        InvariantProduct(by_place)(torch.ones(3, _NARROW), _weight(32, _NARROW))
-
-
-def test_sizes_are_measured_once_for_each_shape() -> None:
-    calls: list[int] = []
-
-    def counted(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        calls.append(len(x))
-        return _linear(x, weight, bias)
-
-    product = InvariantProduct(counted)
-    product(torch.ones(64, _NARROW), _weight(32, _NARROW))
-    calls.clear()
-    product(torch.ones(64, _NARROW), _weight(32, _NARROW) * 2)
-    assert calls == [64]
-
-
-@pytest.mark.parametrize("family", ["llama", "gemma3", "phi3"])
-def test_every_linear_layer_gets_its_form(family: str, checkpoints: Path) -> None:
+@pytest.mark.parametrize("family", ["llama", "phi3"])
+def test_every_linear_layer_of_ours_gets_its_form(family: str, checkpoints: Path) -> None:
     module = load_tiny(family, checkpoints).module
     make_invariant(module, family)
     assert not [m for m in module.modules() if type(m) is nn.Linear]
@@ -110,16 +35,39 @@ def test_packed_weights_get_it_too(
     products = [m.multiply for m in module.modules() if isinstance(m, PackedLinear)]
     for layer in module.modules():
         if isinstance(layer, FusedDecoderLayer):
-            products += [layer._parts.qkv.multiply, layer._parts.down.multiply]
+            products += [layer._parts.qkv.multiply, layer._parts.mlp.down.multiply]
     assert len(products) >= 3
     assert all(isinstance(product, InvariantProduct) for product in products)
 
 
-@pytest.mark.parametrize("family", ["qwen3_moe", "gpt2"])
-def test_matrices_outside_of_linear_layers_are_refused(family: str, checkpoints: Path) -> None:
-    loaded = load_tiny(family, checkpoints)
-    with pytest.raises(ModelRefusedError, match=rf"cannot run some/{family}: .* outside of linear"):
-        make_invariant(loaded.module, f"some/{family}")
+def test_packed_experts_get_it_too(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "LEAST_WEIGHTS", 1)
+    module = load_tiny("qwen3_moe", checkpoints).module
+    pack_linear_layers(module)
+    make_invariant(module, "qwen3_moe")
+    layers = [m for m in module.modules() if isinstance(m, Experts)]
+    assert len(layers) == 2
+    for layer in layers:
+        for product in (*layer._first, *layer._second):
+            assert isinstance(product, Projection)
+            assert isinstance(product.multiply, InvariantProduct)
+
+
+def test_a_model_that_computes_what_has_no_such_form_is_refused_by_name() -> None:
+    class Model(nn.Module):
+        base_model_prefix = "model"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.einsum("ij,kj->ik", x, self.model.weight)
+
+    model = Model()
+    make_invariant(model, "some/m")
+    with pytest.raises(ModelRefusedError, match=r"cannot run some/m: its layers call .* einsum"):
+        model(torch.ones(3, 4))
 
 
 def test_another_device_is_refused_by_name() -> None:

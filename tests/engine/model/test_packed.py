@@ -57,8 +57,9 @@ def test_all_large_layers_are_packed(
     layers = [each for each in model.modules() if isinstance(each, FusedDecoderLayer)]
     assert bool(layers) == is_fused
     for layer in layers:
-        for name in ("qkv", "output", "gate_up", "down"):
-            assert getattr(layer._parts, name).weight.is_mkldnn
+        parts = layer._parts
+        for product in (parts.qkv, parts.output, parts.mlp.gate_up, parts.mlp.down):
+            assert product.weight.is_mkldnn
 
 
 def test_other_processors_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import logging
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from engine.config import ModelConfig
 from engine.errors import ModelRefusedError
 from engine.model import quantize
+from engine.model.experts import Experts
 from engine.model.invariant import make_invariant
 from engine.model.load import load_model
 from engine.model.quantize import QuantizedLinear, check_quantization, merge_linears
@@ -30,15 +32,30 @@ def linear_names(module: nn.Module) -> set[str]:
     return {n for n, child in module.named_modules() if isinstance(child, nn.Linear)}
 
 
+def expert_products(module: nn.Module) -> list[Any]:
+    return [
+        product
+        for experts in module.modules()
+        if isinstance(experts, Experts)
+        for product in (*experts._first, *experts._second)
+    ]
+
+
+def expert_names(module: nn.Module) -> set[str]:
+    """The parameters of experts, with their biases."""
+    return {name for name, _ in module.named_parameters() if ".experts." in name}
+
+
 @pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"gpt2"}))
-def test_every_linear_layer_and_nothing_else_has_int8_weights(
+def test_linear_layers_and_experts_and_nothing_else_have_int8_weights(
     family: str, checkpoints: Path
 ) -> None:
     loaded = load_tiny(family, checkpoints, is_replaced=False, quantization="int8")
     model = tiny_model(family)
-    assert quantized_names(loaded.module) == linear_names(model)
-    assert not linear_names(loaded.module)
-    rounded = {f"{name}.weight" for name in linear_names(model)}
+    linears = {name for name in linear_names(model) if not name.endswith("shared_expert_gate")}
+    assert quantized_names(loaded.module) == linears
+    assert linear_names(loaded.module) == linear_names(model) - linears
+    rounded = {f"{name}.weight" for name in linears} | expert_names(model)
     floats = {n: p for n, p in model.named_parameters() if n not in rounded}
     kept = dict(loaded.module.named_parameters())
     assert kept.keys() == floats.keys()
@@ -48,14 +65,32 @@ def test_every_linear_layer_and_nothing_else_has_int8_weights(
         assert torch.equal(weight.scales, model.get_submodule(name).weight.abs().amax(1) / 127)
 
 
+def test_each_expert_has_its_own_int8_weights(checkpoints: Path) -> None:
+    for family, is_transposed in (("qwen3_moe", False), ("gpt_oss", True)):
+        loaded = load_tiny(family, checkpoints, is_replaced=False, quantization="int8")
+        plain = dict(tiny_model(family).named_parameters())
+        for name, experts in loaded.module.named_modules():
+            if not isinstance(experts, Experts):
+                continue
+            for part, products in (
+                ("gate_up_proj", experts._first), ("down_proj", experts._second),
+            ):  # fmt: skip
+                stack = plain[f"{name}.{part}"]
+                for product, weight in zip(products, stack, strict=True):
+                    assert isinstance(product, QuantizedLinear)
+                    expected = quantize.quantize(weight.t() if is_transposed else weight)
+                    assert torch.equal(product.int8_weight.panels, expected.panels)
+                    assert (product.bias is None) == (family != "gpt_oss")
+
+
 def test_weight_bytes_are_those_that_are_left(checkpoints: Path) -> None:
     """The embedding that the LM head shared with is still there, the head has its own now."""
-    for family in ("qwen3", "llama"):
+    for family in ("qwen3", "llama", "qwen3_moe"):
         plain = load_tiny(family, checkpoints, is_replaced=False)
         loaded = load_tiny(family, checkpoints, is_replaced=False, quantization="int8")
         integers = sum(
             m.int8_weight.num_bytes
-            for m in loaded.module.modules()
+            for m in [*loaded.module.modules(), *expert_products(loaded.module)]
             if isinstance(m, QuantizedLinear)
         )
         floats = sum(p.nbytes for p in loaded.module.parameters())
@@ -96,8 +131,8 @@ def test_what_stays_as_it_was_is_named_once(
         load_tiny("qwen3_moe", checkpoints, quantization="int8")
         load_tiny("llama", checkpoints, quantization="int8")
     first, second = caplog.messages
-    assert first.startswith("qwen3_moe: 9 linear layers have int8 weights, ")
-    assert first.endswith("; as they were: Qwen3MoeExperts, routers")
+    assert first.startswith("qwen3_moe: 9 linear layers and 8 experts have int8 weights, ")
+    assert first.endswith("; as they were: routers")
     assert second.startswith("llama: 15 linear layers have int8 weights, ")
     assert "as they were" not in second
 

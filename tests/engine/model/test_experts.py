@@ -1,0 +1,101 @@
+"""Experts one after the other compute what transformers' own modules compute."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engine.model import packed
+from engine.model.experts import Experts, replace_experts
+from engine.model.packed import pack_linear_layers
+from tests.engine.tiny_engine import load_tiny
+from tests.engine.tiny_models import tiny_model
+
+MIXTURES = ("qwen3_moe", "mixtral", "qwen2_moe", "gpt_oss", "deepseek_v3")
+
+
+def experts_of(model: nn.Module) -> dict[str, Any]:
+    """The experts of a model's layers, by name."""
+    return {name: module for name, module in model.named_modules() if name.endswith(".experts")}
+
+
+def replaced(family: str, checkpoints: Path, dtype: str = "auto") -> Any:
+    """A model of transformers in which the experts alone are ours."""
+    module = load_tiny(family, checkpoints, dtype, is_replaced=False).module
+    replace_experts(module)
+    return module
+
+
+def choices(num_rows: int, num_experts: int, top_k: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(num_rows)
+    scores = torch.rand(num_rows, num_experts, generator=generator)
+    weights, index = scores.topk(top_k)
+    return index, weights
+
+
+@pytest.mark.parametrize("family", MIXTURES)
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_outputs_are_those_of_transformers(
+    family: str, is_packed: bool, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = replaced(family, checkpoints)
+    if is_packed:
+        monkeypatch.setattr(packed, "LEAST_WEIGHTS", 1)
+        pack_linear_layers(module)
+    originals = experts_of(tiny_model(family))
+    ours = experts_of(module)
+    assert ours.keys() == originals.keys()
+    for name, experts in ours.items():
+        assert isinstance(experts, Experts)
+        assert not list(experts.parameters())
+        for num_rows in (1, 2, 33):
+            x = torch.randn(num_rows, 32, generator=torch.Generator().manual_seed(num_rows))
+            index, weights = choices(num_rows, 4, 2)
+            with torch.inference_mode():
+                expected = originals[name](x, index, weights)
+                torch.testing.assert_close(experts(x, index, weights), expected)
+
+
+def test_experts_that_nobody_chose_are_not_computed(checkpoints: Path) -> None:
+    experts = next(iter(experts_of(replaced("qwen3_moe", checkpoints)).values()))
+    experts._first[3] = experts._second[3] = None
+    index = torch.tensor([[0, 1], [2, 0]])
+    made = experts(torch.ones(2, 32), index, torch.full((2, 2), 0.5))
+    assert made.isfinite().all()
+    assert made.shape == (2, 32)
+
+
+def test_no_rows_give_no_rows(checkpoints: Path) -> None:
+    experts = next(iter(experts_of(replaced("qwen3_moe", checkpoints)).values()))
+    empty = torch.empty(0, 2)
+    assert experts(torch.empty(0, 32), empty.long(), empty).shape == (0, 32)
+
+
+def test_a_row_has_its_own_output_in_any_order(checkpoints: Path) -> None:
+    experts = next(iter(experts_of(replaced("qwen3_moe", checkpoints)).values()))
+    x = torch.randn(64, 32, generator=torch.Generator().manual_seed(1))
+    index, weights = choices(64, 4, 2)
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(2))
+    made = experts(x, index, weights)
+    torch.testing.assert_close(experts(x[order], index[order], weights[order]), made[order])
+
+
+def test_other_modules_and_other_devices_keep_their_own(checkpoints: Path) -> None:
+    assert replace_experts(load_tiny("llama", checkpoints).module) == 0
+    module = load_tiny("qwen3_moe", checkpoints, is_replaced=False).module.to("meta")
+    assert replace_experts(module) == 0
+    module = load_tiny("qwen3_moe", checkpoints, is_replaced=False).module
+    assert replace_experts(module) == 2
+    assert replace_experts(module) == 0
+
+
+def test_half_precision_adds_up_in_float32(checkpoints: Path) -> None:
+    name, experts = next(iter(experts_of(replaced("qwen3_moe", checkpoints, "bfloat16")).items()))
+    x = torch.randn(5, 32, generator=torch.Generator().manual_seed(1)).bfloat16()
+    index, weights = choices(5, 4, 2)
+    made = experts(x, index, weights.bfloat16())
+    assert made.dtype == torch.bfloat16
+    expected = experts_of(tiny_model("qwen3_moe"))[name](x.float(), index, weights)
+    torch.testing.assert_close(made.float(), expected, rtol=0.05, atol=0.05)
