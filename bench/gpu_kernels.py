@@ -1,7 +1,8 @@
 """Kernels timed beside what the device can do.
 
 Owns: which sizes, and the bytes and operations that each needs at least. Must not know: engines.
-Sizes are those of Qwen3-8B: 32 query heads over 8 KV heads of 128, 4,096 wide.
+Sizes are those of Qwen3-8B: 32 query heads over 8 KV heads of 128, 4,096 wide; grouped layers are
+the first of Qwen3-30B-A3B's experts, beside torch's own product.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from bench.gpu_checks import runs_on
 from bench.gpu_timing import Limits, median_ms
@@ -38,6 +40,10 @@ class Sizes:
     head_dim: int = 128
     hidden_size: int = 4096
     inner_size: int = 12_288
+    num_experts: int = 128
+    num_choices: int = 8
+    expert_inputs: int = 2048
+    expert_outputs: int = 1536
 
 
 FULL = Sizes(
@@ -65,6 +71,10 @@ TINY = Sizes(
     head_dim=16,
     hidden_size=64,
     inner_size=96,
+    num_experts=4,
+    num_choices=2,
+    expert_inputs=16,
+    expert_outputs=24,
 )
 
 
@@ -84,7 +94,7 @@ def time_kernels(
     device: torch.device, limits: Limits, sizes: Sizes, red: set[str]
 ) -> Iterator[dict[str, Any]]:
     """A line for each measurement, of the ops that are not `red`."""
-    for make in (_attention, _write_kv, _rms_norm, _rope, _activation, _sampling):
+    for make in (_attention, _write_kv, _rms_norm, _rope, _activation, _grouped, _sampling):
         for task in make(device, sizes):
             if task.op in red:
                 continue
@@ -204,6 +214,36 @@ def _activation(device: torch.device, sizes: Sizes) -> Iterator[_Task]:
             lambda gate=gate, up=up: activate(gate, up),  # type: ignore[misc]
             num_bytes=merged.nbytes * 3 // 2,
         )
+
+
+def _grouped(device: torch.device, sizes: Sizes) -> Iterator[_Task]:
+    """Each row goes to experts at random, as a router's rows do on average."""
+    ours = resolve("grouped_linear", device)
+    shape = (sizes.num_experts, sizes.expert_outputs, sizes.expert_inputs)
+    weight = torch.randn(shape, device=device).to(_DTYPE)
+    for count in sizes.num_tokens:
+        rows = count * sizes.num_choices
+        x = torch.randn(rows, sizes.expert_inputs, device=device).to(_DTYPE)
+        chosen = torch.randint(sizes.num_experts, (rows,), device=device)
+        counts = torch.bincount(chosen, minlength=sizes.num_experts)
+        ends = counts.cumsum(0).to(torch.int32)
+        num_used = int((counts > 0).sum())
+        ways: dict[str, Callable[[], object]] = {
+            "": lambda x=x, ends=ends: ours(x, weight, ends),  # type: ignore[misc]
+            ", torch's": lambda x=x, ends=ends: functional.grouped_mm(  # type: ignore[misc]
+                x, weight.transpose(1, 2), offs=ends
+            ),
+        }
+        for name, run in ways.items():
+            yield _Task(
+                "grouped_linear",
+                f"{rows} rows of {sizes.num_experts} experts{name}",
+                run,
+                num_bytes=num_used * weight[0].nbytes
+                + rows * (sizes.expert_inputs + sizes.expert_outputs) * _DTYPE.itemsize,
+                flops=2 * rows * sizes.expert_inputs * sizes.expert_outputs,
+                is_small=False,
+            )
 
 
 def _sampling(device: torch.device, sizes: Sizes) -> Iterator[_Task]:

@@ -15,7 +15,8 @@ NOT_MEASURED = "not measured"
 Results = dict[str, Any]
 
 _OPS = (
-    "paged_attention", "write_kv", "rms_norm", "rope", "silu_mul", "gelu_mul", "sample", "logprobs",
+    "paged_attention", "write_kv", "rms_norm", "rope", "silu_mul", "gelu_mul", "grouped_linear",
+    "sample", "logprobs",
 )  # fmt: skip
 _DTYPES = ("bfloat16", "float16", "float32")
 _KERNELS = (
@@ -29,6 +30,11 @@ _KERNELS = (
     *(("rms_norm", f"{count} x 4096 + residual") for count in (256, 8192)),
     *(("rope", f"{count} x (32 + 8) x 128") for count in (256, 8192)),
     *(("silu_mul", f"{count} x 12288") for count in (256, 8192)),
+    *(
+        ("grouped_linear", f"{count} rows of 128 experts{whose}")
+        for count in (2048, 65536)
+        for whose in ("", ", torch's")
+    ),
     *(
         ("sample", f"{count} x 151936, {name}")
         for count in (16, 256)

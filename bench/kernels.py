@@ -38,6 +38,7 @@ PACKAGES = {
     "rope": "kernels.rope",
     "silu_mul": "kernels.activation",
     "gelu_mul": "kernels.activation",
+    "grouped_linear": "kernels.grouped_linear",
     "int8_linear": "kernels.int8_linear",
 }
 # New tokens and tokens after the step of each row, with the heads of Qwen3-0.6B.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from kernels.activation import GeluMul, SiluMul
+    from kernels.grouped_linear import GroupedLinear
     from kernels.int8_linear import Int8Linear
     from kernels.kv_cache import WriteKV
     from kernels.paged_attention import PagedAttention
@@ -28,6 +29,7 @@ __all__ = ["available", "op_names", "register", "register_module", "resolve"]
 # The package of each op; the function of the op's name in its reference.py is the reference.
 _PACKAGES = {
     "gelu_mul": "kernels.activation",
+    "grouped_linear": "kernels.grouped_linear",
     "int8_linear": "kernels.int8_linear",
     "logprobs": "kernels.sampling",
     "paged_attention": "kernels.paged_attention",
@@ -72,6 +74,8 @@ def register_module(op: str, device_type: str, module: str) -> None:
 
 @overload
 def resolve(op: Literal["gelu_mul"], device: "torch.device | str") -> "GeluMul": ...
+@overload
+def resolve(op: Literal["grouped_linear"], device: "torch.device | str") -> "GroupedLinear": ...
 @overload
 def resolve(op: Literal["int8_linear"], device: "torch.device | str") -> "Int8Linear": ...
 @overload

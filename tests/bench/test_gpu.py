@@ -91,7 +91,7 @@ def test_a_red_kernel_is_told_and_not_timed(monkeypatch: pytest.MonkeyPatch) -> 
     limits = measure_limits(CPU, scale=0.001)
     red = {"sample", "logprobs", "paged_attention"}
     timed = {line["op"] for line in time_kernels(CPU, limits, TINY, red)}
-    assert timed == {"write_kv", "rms_norm", "rope", "silu_mul"}
+    assert timed == {"write_kv", "rms_norm", "rope", "silu_mul", "grouped_linear"}
 
 
 def test_an_op_that_computes_something_else_is_red(monkeypatch: pytest.MonkeyPatch) -> None:

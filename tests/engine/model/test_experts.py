@@ -8,9 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from engine.model import packed
-from engine.model.experts import Experts, replace_experts
+from engine.model.experts import (
+    Experts,
+    GroupedExperts,
+    replace_experts,
+    waits_for_the_device,
+)
 from engine.model.packed import pack_linear_layers
-from tests.engine.tiny_engine import load_tiny
+from tests.engine.tiny_engine import CPU, load_tiny
 from tests.engine.tiny_models import tiny_model
 
 MIXTURES = ("qwen3_moe", "mixtral", "qwen2_moe", "gpt_oss", "deepseek_v3")
@@ -99,3 +104,46 @@ def test_half_precision_adds_up_in_float32(checkpoints: Path) -> None:
     assert made.dtype == torch.bfloat16
     expected = experts_of(tiny_model("qwen3_moe"))[name](x.float(), index, weights)
     torch.testing.assert_close(made.float(), expected, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("family", MIXTURES)
+def test_grouped_experts_compute_the_same(family: str, checkpoints: Path) -> None:
+    """With the op's reference, here."""
+    module = load_tiny(family, checkpoints, is_replaced=False).module
+    for name, original in experts_of(tiny_model(family)).items():
+        experts = GroupedExperts(module.get_submodule(name), CPU)
+        assert not list(module.get_submodule(name).parameters())
+        for num_rows in (0, 1, 33):
+            x = torch.randn(num_rows, 32, generator=torch.Generator().manual_seed(num_rows))
+            index, weights = choices(num_rows, 4, 2)
+            with torch.inference_mode():
+                expected = original(x, index, weights)
+                torch.testing.assert_close(experts(x, index, weights), expected)
+
+
+def test_grouped_experts_read_nothing_back(
+    checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tensor without memory cannot be read."""
+    module = load_tiny("qwen3_moe", checkpoints, is_replaced=False).module.to("meta")
+    name = next(iter(experts_of(module)))
+    experts = GroupedExperts(module.get_submodule(name), torch.device("meta"))
+    ends = []
+
+    def grouped_linear(x: Tensor, weight: Tensor, group_ends: Tensor, bias: None) -> Tensor:
+        ends.append(group_ends)
+        return x.new_empty(x.shape[0], weight.shape[1])
+
+    monkeypatch.setattr(experts, "_grouped_linear", grouped_linear)
+    index, weights = (part.to("meta") for part in choices(5, 4, 2))
+    assert experts(torch.ones(5, 32, device="meta"), index, weights).shape == (5, 32)
+    assert [(each.shape, each.dtype) for each in ends] == [((4,), torch.int32)] * 2
+
+
+def test_torchs_own_grouped_product_stays_where_it_does_not_wait() -> None:
+    assert not waits_for_the_device(torch.bfloat16, (9, 0))
+    assert not waits_for_the_device(torch.bfloat16, (10, 0))
+    assert waits_for_the_device(torch.bfloat16, (8, 0))
+    assert waits_for_the_device(torch.bfloat16, (12, 0))
+    assert waits_for_the_device(torch.float16, (9, 0))
+    assert waits_for_the_device(torch.float32, (10, 0))

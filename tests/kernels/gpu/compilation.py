@@ -3,6 +3,7 @@
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,16 +32,24 @@ def _tool() -> Path:
 
 
 def compile_kernel(
-    kernel: Any, types: dict[str, str], constants: dict[str, Any], architecture: int, **options: int
+    kernel: Any,
+    types: dict[str, str],
+    constants: dict[str, Any],
+    architecture: int,
+    *,
+    aligned: Sequence[str] = (),
+    **options: int,
 ) -> Needs:
     """Compile for sm_<architecture>. `types` are Triton's names for the arguments that are no
-    constants: "*bf16", "i32", "fp32".
+    constants: "*bf16", "i32", "fp32". `aligned` are those that are multiples of 16, which Triton
+    sees for itself when it compiles for a call.
     """
     names = kernel.arg_names
     source = ASTSource(
         fn=kernel,
         signature={n: "constexpr" if n in constants else types[n] for n in names},
         constexprs={(names.index(n),): value for n, value in constants.items()},
+        attrs={(names.index(n),): [["tt.divisibility", 16]] for n in aligned},
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about defaults of Triton's next version

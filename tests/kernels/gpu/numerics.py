@@ -13,6 +13,10 @@ import torch
 from kernels.activation import gpu as activation_gpu
 from kernels.activation import reference as activation
 from kernels.activation.cases import CASES as ACTIVATION_CASES
+from kernels.grouped_linear import gpu as grouped_linear_gpu
+from kernels.grouped_linear import reference as grouped_linear
+from kernels.grouped_linear.cases import CASES as GROUPED_CASES
+from kernels.grouped_linear.cases import TOLERANCES as GROUPED_TOLERANCES
 from kernels.kv_cache import gpu as kv_cache_gpu
 from kernels.kv_cache import reference as kv_cache
 from kernels.kv_cache.cases import CASES as KV_CACHE_CASES
@@ -197,3 +201,31 @@ def test_write_kv(case, dtype):
 )
 def test_signatures_are_the_contracts(ours, reference, name):
     assert inspect.signature(getattr(ours, name)) == inspect.signature(getattr(reference, name))
+
+
+@DTYPES
+@pytest.mark.parametrize("case", GROUPED_CASES, ids=by_name)
+def test_grouped_linear(case, dtype):
+    inputs = arguments(case.make_inputs(dtype))
+    found = grouped_linear_gpu.grouped_linear(**inputs)
+    assert found.dtype == dtype
+    wide = {
+        name: value.float() if value is not None and value.is_floating_point() else value
+        for name, value in inputs.items()
+    }
+    GROUPED_TOLERANCES[dtype].check(found, grouped_linear.grouped_linear(**wide))
+
+
+@pytest.mark.parametrize("tile", grouped_linear_gpu._TILES, ids=lambda tile: f"to_{tile[0]}")
+def test_every_tile_of_grouped_linear(tile, monkeypatch):
+    monkeypatch.setattr(grouped_linear_gpu, "_TILES", ((None, *tile[1:]),))
+    for case in GROUPED_CASES:
+        test_grouped_linear(case, torch.float16)
+
+
+def test_other_layouts_of_weights_are_refused():
+    weight = torch.ones(2, 4, 4, 2)[..., 0]
+    with pytest.raises(ValueError, match="neither dimension"):
+        grouped_linear_gpu.grouped_linear(
+            torch.ones(2, 4), weight, torch.tensor([1, 2], dtype=torch.int32)
+        )

@@ -11,6 +11,7 @@ import triton
 from triton.compiler import CompilationError
 
 from kernels.activation import gpu as activation
+from kernels.grouped_linear import gpu as grouped_linear
 from kernels.kv_cache import gpu as kv_cache
 from kernels.paged_attention import gpu as paged_attention
 from kernels.paged_attention import gpu_decode
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.slow
 FLOAT32 = {"partial_ptr", "partial_highest_ptr", "partial_total_ptr"}
 FLOAT8 = "fp8e4nv"
 CACHES = {"key_cache_ptr", "value_cache_ptr"}
-INT32 = {"cu_seqlens_ptr", "seq_lens_ptr", "block_table_ptr"}
+INT32 = {"ends_ptr", "cu_seqlens_ptr", "seq_lens_ptr", "block_table_ptr"}
 # Triton 3.6 keeps a few values of the largest tiles in local memory, and exchanges some through
 # shared memory that 3.9 exchanges between threads.
 IS_OLDER = tuple(map(int, triton.__version__.split(".")[:2])) < (3, 9)
@@ -99,6 +100,31 @@ def test_chunk_attention_fits_without_spills(architecture: int, cache: str, widt
     assert {80: "mma.sync", 89: "mma.sync", 90: "wgmma", 100: "tcgen05.mma"}[
         architecture
     ] in needs.ptx
+
+
+@pytest.mark.parametrize("is_transposed", [False, True])
+@pytest.mark.parametrize("tile", grouped_linear._TILES, ids=lambda tile: f"to_{tile[0]}")
+@pytest.mark.parametrize("architecture", [80, 90, 100])
+def test_grouped_linear_layers_fit_without_spills(
+    architecture: int, tile: Any, is_transposed: bool
+) -> None:
+    kernel = grouped_linear._grouped_linear_kernel
+    _, sizes, options = tile
+    constants = {
+        **sizes, "PADDED_GROUPS": 128, "HAS_BIAS": True, "IS_TRANSPOSED": is_transposed,
+        "PRECISION": "tf32",
+    }  # fmt: skip
+    aligned = [name for name in kernel.arg_names if name.endswith("_ptr")]
+    aligned += ["stride_x_row", "stride_weight_group", "num_inputs", "num_outputs"]
+    aligned.append("stride_weight_input" if is_transposed else "stride_weight_output")
+    needs = compile_kernel(
+        kernel, types_of(kernel, "bf16"), constants, architecture, aligned=aligned, **options
+    )
+    assert needs.local_bytes <= SPILLED_BYTES
+    assert needs.registers <= 232
+    assert needs.shared_bytes <= SHARED_BYTES[architecture] // 2  # two programs at a time
+    assert "mma" in needs.ptx
+    assert "cp.async" in needs.ptx  # tiles are fetched ahead
 
 
 SIMPLE = (
