@@ -17,6 +17,7 @@ from engine.config import EngineConfig
 from engine.core import EngineCore
 from engine.device import (
     available_memory_bytes,
+    computes_bfloat16,
     on_device,
     resolve_device,
     total_memory_bytes,
@@ -114,6 +115,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
     folder = resolve_model(name, config.model.revision)
     memory_before = available_memory_bytes(device)
     loaded = load_model(config.model, folder, device)
+    _hint_at_float32(loaded, config)
     expected = own_logits(loaded)
     replace_decoder(loaded.module, device)
     replace_experts(loaded.module)
@@ -166,6 +168,17 @@ def build_engine(config: EngineConfig) -> EngineParts:
         ),
         info=info,
     )
+
+
+def _hint_at_float32(loaded: "LoadedModel", config: EngineConfig) -> None:
+    """Say so where a dtype that saves memory costs most of the speed."""
+    is_rounded = config.model.quantization is not None  # then no float weights are multiplied
+    if loaded.dtype == torch.bfloat16 and not is_rounded and not computes_bfloat16(loaded.device):
+        _log.warning(
+            "%s runs in bfloat16, which this processor cannot multiply: prompts and batches take "
+            "several times as long as with --dtype float32, whose weights take twice the memory",
+            config.model.model,
+        )
 
 
 def _check_packages() -> None:

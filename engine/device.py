@@ -21,6 +21,7 @@ __all__ = [
     "HostCopies",
     "available_memory_bytes",
     "compute_capability",
+    "computes_bfloat16",
     "copy_all_to_device",
     "copy_to_device",
     "instruction_set",
@@ -32,6 +33,7 @@ __all__ = [
     "unpack_arrays",
 ]
 
+_BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16", "avx10_1", "bf16", "sve_bf16")  # x86, then Arm
 _ALIGNMENT = 16  # bytes, of each array in a packed copy: what a kernel loads at once
 # CUDA's errors after which nothing works in this process any more, as they appear in the messages
 # of torch, of Triton and of the libraries. Running out of memory and refused arguments are others.
@@ -193,6 +195,18 @@ def is_device_lost(error: RuntimeError) -> bool:
 def compute_capability(device: torch.device) -> tuple[int, int]:
     """Of a CUDA device: (9, 0) for sm_90."""
     return torch.cuda.get_device_capability(device)
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether it multiplies matrices in bfloat16; others convert each number first. True where
+    torch cannot tell.
+    """
+    if device.type != "cpu":
+        return True
+    ask = getattr(torch.cpu, "get_capabilities", None)  # older ones have none
+    told = {} if ask is None else ask()
+    known = [told[name] for name in _BFLOAT16_UNITS if name in told]
+    return any(known) or not known
 
 
 def instruction_set(device: torch.device) -> str:

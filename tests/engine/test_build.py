@@ -114,6 +114,27 @@ def test_bfloat16_runs(random_folder: Path) -> None:
     parts.core.shutdown()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "quantization", "has_units", "is_told"),
+    [
+        ("bfloat16", None, False, True),
+        ("bfloat16", None, True, False),
+        ("float32", None, False, False),
+        ("bfloat16", "int8", False, False),
+    ],
+)
+def test_a_processor_that_cannot_multiply_bfloat16_is_told_of_once(
+    dtype: str, quantization: str | None, has_units: bool, is_told: bool, random_folder: Path,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("engine.build.computes_bfloat16", lambda _: has_units)
+    model = ModelConfig(model=str(random_folder), dtype=dtype, quantization=quantization)
+    parts = build_engine(EngineConfig(model=model, cache=SMALL_CACHE))
+    parts.core.shutdown()
+    told = [message for message in caplog.messages if "--dtype float32" in message]
+    assert len(told) == is_told
+
+
 def test_a_cache_of_8_bit_floats_runs_and_holds_four_times_as_much(random_folder: Path) -> None:
     config = EngineConfig(
         model=ModelConfig(model=str(random_folder), max_model_len=100),

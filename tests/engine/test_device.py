@@ -5,6 +5,7 @@ import torch
 from engine.device import (
     HostCopies,
     available_memory_bytes,
+    computes_bfloat16,
     copy_all_to_device,
     copy_to_device,
     instruction_set,
@@ -97,6 +98,30 @@ def test_an_error_of_one_step_passes(error: RuntimeError) -> None:
     with pytest.raises(type(error)) as caught, on_device(CPU):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"avx512_bf16": False, "amx_bf16": False, "avx2": True}, False),
+        ({"avx512_bf16": True, "amx_bf16": False}, True),
+        ({"bf16": False, "sve_bf16": False, "neon": True}, False),
+        ({"bf16": True}, True),
+        ({"neon": True}, True),
+        ({}, True),
+    ],
+)
+def test_a_processor_without_bfloat16_products_is_known(
+    told: dict[str, bool], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    assert computes_bfloat16(CPU) == expected
+    assert computes_bfloat16(torch.device("cuda"))
+
+
+def test_a_torch_that_cannot_tell_is_taken_to_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert computes_bfloat16(CPU)
 
 
 def test_the_cpu_reports_its_memory_and_instructions() -> None:
