@@ -11,7 +11,7 @@ from typing import Any
 
 import xxhash
 
-from schemas.json_text import canonical_json, parse_json
+from schemas.json_text import compact_json, parse_json
 
 __all__ = ["line_id", "new_batch_id", "request_hash", "request_id"]
 
@@ -20,14 +20,31 @@ def request_hash(body: bytes | Mapping[str, Any], engine_identity: str) -> str:
     """32 hex digits over the canonical body and `engine_identity` (model hash plus every setting
     that changes tokens). Two jobs with the same hash have the same answer.
 
-    The order of a body's keys and its white space do not count. Raises ValueError if `body` is
-    bytes that are not JSON.
+    White space does not count, nor the order of parameters and of a message's fields. That of keys
+    further inside does: models see tools in their order, and answers have a schema's properties in
+    theirs. Raises ValueError if `body` is bytes that are not JSON.
     """
     value = parse_json(body) if isinstance(body, bytes) else body
-    digest = xxhash.xxh3_128(canonical_json(value))
+    digest = xxhash.xxh3_128(compact_json(_ordered(value)))
     digest.update(b"\0")  # JSON text holds no NUL, so the two parts cannot run into each other
     digest.update(engine_identity.encode())
     return digest.hexdigest()
+
+
+def _ordered(body: Any) -> Any:
+    """The body with those keys sorted whose order means nothing."""
+    if not isinstance(body, Mapping):
+        return body
+    ordered = {name: body[name] for name in sorted(body)}
+    messages = ordered.get("messages")
+    if isinstance(messages, list):
+        ordered["messages"] = [
+            {name: message[name] for name in sorted(message)}
+            if isinstance(message, Mapping)
+            else message
+            for message in messages
+        ]
+    return ordered
 
 
 def line_id(batch_id: str, idx: int) -> str:

@@ -1,7 +1,7 @@
 """JSON text in and out, strictly.
 
-Owns: the one parser for every byte that comes from outside, and the canonical form that request
-hashes are taken over. Must not know: what the JSON means.
+Owns: the one parser for every byte that comes from outside, and the forms in which values are
+written. Must not know: what the JSON means.
 
 The parser is jiter (pydantic-core's): UTF-8 only, at most 200 levels deep, integers of at most
 4,300 digits, no lone surrogates, no NaN; of duplicate keys the last wins. It reads `1e999` as an
@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-__all__ = ["canonical_json", "parse_json"]
+__all__ = ["canonical_json", "compact_json", "parse_json"]
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -33,8 +33,19 @@ def canonical_json(value: Any) -> bytes:
 
     Raises ValueError for NaN, infinities and lone surrogates.
     """
+    return _dumped(value, sort_keys=True)
+
+
+def compact_json(value: Any) -> bytes:
+    """A JSON value whose keys keep their order: that of a schema's properties is the order in which
+    an answer has them. Raises like `canonical_json`.
+    """
+    return _dumped(value, sort_keys=False)
+
+
+def _dumped(value: Any, *, sort_keys: bool) -> bytes:
     text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        value, sort_keys=sort_keys, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
     return text.encode()
 

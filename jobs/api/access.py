@@ -6,6 +6,7 @@ browser on the same machine is the danger, since any page may send requests to a
 """
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -15,11 +16,13 @@ from fastapi import Request
 from jobs.api.errors import RefusalWithHeaders
 from jobs.api_keys import ApiKey, ApiKeys
 from schemas.errors import ApiError
+from schemas.wording import show
 
 __all__ = ["Access", "check_same_site", "is_loopback"]
 
 _CHALLENGE = {"www-authenticate": "Bearer"}
 _SHOWN_CHARS = 15
+_HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +56,9 @@ class Access:
 
     def check_host(self, request: Request) -> None:
         """A name that somebody made point to this machine is not our name. Raises ApiError 403."""
-        if self.is_local and not is_loopback(request.url.hostname or ""):
-            host = (request.url.hostname or "")[:200]
+        host = request.headers.get("host")
+        if self.is_local and host is not None and not is_loopback(_without_port(host)):
+            host = show(host)
             message = f"This endpoint has no API keys and answers only to localhost, not to {host}."
             raise ApiError(403, message, code="host_not_allowed")
 
@@ -74,6 +78,14 @@ def _is_foreign(origin: str | None, host: str | None) -> bool:
         return urlsplit(origin).netloc != host
     except ValueError:
         return True
+
+
+def _without_port(host: str) -> str:
+    """The name of a Host header as it was sent. (A parsed URL falls back to the socket's address
+    for one that it cannot read, and browsers send some of those.)
+    """
+    match = _HOST.fullmatch(host)
+    return match[1].lower() if match else ""
 
 
 def is_loopback(host: str) -> bool:

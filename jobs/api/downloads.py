@@ -13,14 +13,16 @@ from typing import BinaryIO
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
+from jobs.api.errors import RefusalWithHeaders
 from jobs.blobs import Blobs
 from schemas.errors import ApiError
 
 __all__ = ["ByteRange", "parse_range", "send_blob"]
 
 _PIECE_BYTES = 1 << 18
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII | re.IGNORECASE)
 _MAX_DIGITS = 18
+_MEDIA_TYPE = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +63,31 @@ async def send_blob(
     size: int,
     range_header: str | None,
     headers: dict[str, str],
+    is_head: bool,
     on_sent: Callable[[int], None],
 ) -> Response:
-    """The answer that carries the blob, or the range of it. `on_sent` hears of each piece.
+    """The answer that carries the blob, or the range of it; to a HEAD request, its headers alone.
+    `on_sent` hears of each piece.
 
     Raises BlobError before the first byte, ApiError (416).
     """
-    part = parse_range(range_header, size)
+    part = None if is_head else parse_range(range_header, size)
     wanted = part or ByteRange(0, size)
-    file = await asyncio.to_thread(blobs.open, key)
     known = {
         **headers,
         "accept-ranges": "bytes",
         "content-length": str(wanted.end - wanted.first),
     }
+    if is_head:
+        return Response(headers=known, media_type=_MEDIA_TYPE)
+    file = await asyncio.to_thread(blobs.open, key)
     if part is not None:
         known["content-range"] = f"bytes {part.first}-{part.end - 1}/{size}"
     return StreamingResponse(
         _pieces(file, wanted, on_sent),
         status_code=200 if part is None else 206,
         headers=known,
-        media_type="application/octet-stream",
+        media_type=_MEDIA_TYPE,
     )
 
 
@@ -103,6 +109,7 @@ async def _pieces(
         file.close()
 
 
-def _out_of_range(size: int) -> ApiError:
+def _out_of_range(size: int) -> RefusalWithHeaders:
     message = f"Invalid range: the file has {size} bytes."
-    return ApiError(416, message, param="Range", code="range_not_satisfiable")
+    refusal = ApiError(416, message, param="Range", code="range_not_satisfiable")
+    return RefusalWithHeaders(refusal, {"content-range": f"bytes */{size}"})

@@ -67,6 +67,7 @@ async def retrieve_file(
     return (await _known(file_id, services, tenant.name)).file
 
 
+@router.head("/{file_id}/content", include_in_schema=False)
 @router.get(
     "/{file_id}/content",
     response_class=Response,
@@ -83,6 +84,7 @@ async def retrieve_content(
         size=record.file.bytes,
         range_header=request.headers.get("range"),
         headers={"content-disposition": _attachment(record.file.filename)},
+        is_head=request.method == "HEAD",
         on_sent=services.metrics.downloaded_bytes.inc,
     )
 

@@ -17,12 +17,14 @@ router = APIRouter(include_in_schema=False)
 CurrentServices = Annotated[Services, Depends(services_of)]
 
 
+@router.head("/health")
 @router.get("/health")
 async def health() -> Response:
     """The process answers."""
     return Response("ok\n", media_type="text/plain")
 
 
+@router.head("/ready")
 @router.get("/ready")
 async def ready(services: CurrentServices) -> Response:
     """Requests would succeed now."""

@@ -30,7 +30,7 @@ from jobs.request_ids import request_id
 from jobs.unknown_parameters import without_unknown
 from schemas.batch import UNANSWERED
 from schemas.errors import ApiError, model_not_found
-from schemas.json_text import canonical_json
+from schemas.json_text import compact_json
 from schemas.requests import ENDPOINTS, AnyRequest, check_request
 from schemas.result import ResultRow
 
@@ -73,7 +73,7 @@ async def answer_online(request: Request, url: str, services: Services, tenant: 
         model=parsed.model,
         url=url,
         cost_tokens=cost,
-        body=canonical_json(body),
+        body=compact_json(body),
         ttl_ms=round(online.settings.request_timeout_s * 1000),
     )
     limits = _limits_of(tenant.limits, online.settings.limits)

@@ -12,6 +12,27 @@ def test_bytes_and_their_value_hash_alike() -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", request_hash(body, "engine"))
 
 
+def _structured(*properties: str) -> dict[str, object]:
+    schema = {"type": "object", "properties": {name: {"type": "integer"} for name in properties}}
+    json_schema = {"name": "x", "schema": schema}
+    return {"model": "m", "response_format": {"type": "json_schema", "json_schema": json_schema}}
+
+
+def test_the_order_of_parameters_does_not_count_and_that_of_what_models_see_does() -> None:
+    body = _structured("zeta", "alpha")
+    assert request_hash(dict(reversed(body.items())), "e") == request_hash(body, "e")
+    assert request_hash(_structured("alpha", "zeta"), "e") != request_hash(body, "e")
+    function = {"name": "f", "description": "d"}
+    tools = [{"type": "function", "function": function}]
+    turned = [{"type": "function", "function": dict(reversed(function.items()))}]
+    assert request_hash({"tools": tools}, "e") != request_hash({"tools": turned}, "e")
+
+
+@pytest.mark.parametrize("body", [b"[1]", b'"text"', b'{"messages": [1, null]}', b"null"])
+def test_a_body_of_any_shape_has_a_hash(body: bytes) -> None:
+    assert len(request_hash(body, "e")) == 32
+
+
 def test_body_and_engine_both_count() -> None:
     one = request_hash({"model": "m", "seed": 1}, "engine")
     assert one != request_hash({"model": "m", "seed": 2}, "engine")

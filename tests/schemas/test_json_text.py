@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.json_text import canonical_json, parse_json
+from schemas.json_text import canonical_json, compact_json, parse_json
 
 REFUSED = {
     "empty": b"",
@@ -119,6 +119,13 @@ def test_floats_are_read_exactly(value):
 def test_the_canonical_form_does_not_depend_on_key_order(value):
     backwards = dict(reversed(value.items()))
     assert canonical_json(backwards) == canonical_json(value)
+
+
+@given(json_values)
+def test_the_compact_form_keeps_values_and_the_order_of_keys(value):
+    assert parse_json(compact_json(value)) == value
+    assert compact_json({"b": 1, "a": [value, {"d": "é", "c": None}]}).startswith(b'{"b":1,"a":[')
+    assert compact_json({"d": "é", "c": None}) == '{"d":"é","c":null}'.encode()
 
 
 def test_the_canonical_form_is_compact_sorted_utf8():

@@ -97,6 +97,16 @@ async def test_tenants_see_their_own(client: httpx2.AsyncClient, endpoint: Endpo
         ({"origin": "http://localhost:8000", "sec-fetch-site": "same-origin"}, 200),
         ({"host": "127.0.0.1:8000"}, 200),
         ({"host": "[::1]:8000"}, 200),
+        ({"host": "LOCALHOST:8000"}, 200),
+        ({"host": "localhost:"}, 200),
+        ({"host": ""}, 403),
+        ({"host": " "}, 403),
+        ({"host": "a{b.evil.example:8000"}, 403),
+        ({"host": "a|b.evil.example"}, 403),
+        ({"host": "localhost@evil.example"}, 403),
+        ({"host": "localhost/evil.example"}, 403),
+        ({"host": "[::1].evil.example"}, 403),
+        ({"host": "127.0.0.1:8000:1"}, 403),
     ],
 )
 async def test_other_sites_cannot_use_an_open_endpoint(

@@ -44,6 +44,19 @@ async def test_a_part_of_a_file(endpoint: Endpoint) -> None:
     reply = await endpoint.client.get(path, headers={"range": "bytes=99-"})
     assert reply.status_code == 416
     assert reply.json()["error"]["code"] == "range_not_satisfiable"
+    assert reply.headers["content-range"] == "bytes */10"
+
+
+async def test_headers_alone_for_those_who_ask_for_them(endpoint: Endpoint) -> None:
+    file_id = await endpoint.upload(b"0123456789")
+    path = f"/v1/files/{file_id}/content"
+    whole = await endpoint.client.get(path)
+    reply = await endpoint.client.head(path, headers={"range": "bytes=2-4"})
+    assert (reply.status_code, reply.content) == (200, b"")
+    for name in ("content-length", "content-type", "accept-ranges", "content-disposition"):
+        assert reply.headers[name] == whole.headers[name]
+    assert endpoint.services.metrics.downloaded_bytes._value.get() == 10
+    assert (await endpoint.client.head("/v1/files/file-nobody/content")).status_code == 404
 
 
 async def test_a_file_in_many_pieces(endpoint: Endpoint) -> None:

@@ -113,6 +113,8 @@ def test_lines_written_meanwhile_carry_the_id() -> None:
 async def test_health_and_readiness(endpoint: Endpoint) -> None:
     assert (await endpoint.client.get("/health")).text == "ok\n"
     assert (await endpoint.client.get("/ready")).text == "ok\n"
+    for path in ("/health", "/ready"):
+        assert (await endpoint.client.head(path)).status_code == 200
 
     async def is_not() -> str:
         return "Redis does not answer"

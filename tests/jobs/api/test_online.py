@@ -108,6 +108,42 @@ async def test_unknown_parameters_are_refused_or_left_out(
     assert (await asking).status_code == 503
 
 
+async def test_a_job_has_the_body_in_the_order_in_which_it_came(
+    client: httpx2.AsyncClient, endpoint: Endpoint
+) -> None:
+    """Models see tools in that order, and answers have a schema's properties in it."""
+    await endpoint.serve("demo")
+    properties = {"zeta": {"type": "integer"}, "alpha": {"type": "string"}}
+    schema = {"type": "object", "properties": properties, "required": ["zeta", "alpha"]}
+    function = {"name": "f", "description": "d", "parameters": schema}
+    body = BODY | {
+        "tools": [{"type": "function", "function": function}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
+    }
+    asking = asyncio.create_task(client.post(CHAT, json=body))
+    lease = await one_job(endpoint)
+    assert lease.body == json.dumps(body, separators=(",", ":")).encode()
+    await endpoint.queue.commit("worker-a", [Commit(lease=lease, outcome=Outcome.EXPIRED)])
+    await asking
+
+
+async def test_a_body_that_is_compressed_or_announced_as_too_large_is_refused_unread(
+    client: httpx2.AsyncClient, endpoint: Endpoint
+) -> None:
+    await endpoint.serve("demo")
+    reply = await client.post(CHAT, content=b"x", headers={"content-encoding": "gzip"})
+    assert reply.status_code == 415
+    assert "Send the body uncompressed." in error_of(reply)["message"]
+
+    async def unread() -> AsyncIterator[bytes]:
+        raise AssertionError("the body was read")
+        yield b""
+
+    headers = {"content-length": str(2 << 20), "content-type": "application/json"}
+    reply = await client.post(CHAT, content=unread(), headers=headers)
+    assert (reply.status_code, error_of(reply)["code"]) == (413, "request_too_large")
+
+
 async def test_a_request_that_no_worker_takes_ends_with_503(
     client: httpx2.AsyncClient, endpoint: Endpoint
 ) -> None:
