@@ -40,6 +40,7 @@ PACKAGES = {
     "gelu_mul": "kernels.activation",
     "grouped_linear": "kernels.grouped_linear",
     "int8_linear": "kernels.int8_linear",
+    "panel_linear": "kernels.panel_linear",
 }
 # New tokens and tokens after the step of each row, with the heads of Qwen3-0.6B.
 ATTENTION = {

@@ -118,7 +118,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
     _hint_at_float32(loaded, config)
     expected = own_logits(loaded)
     replace_decoder(loaded.module, device)
-    replace_experts(loaded.module)
+    replace_experts(loaded.module, is_deterministic=config.deterministic)
     pack_linear_layers(loaded.module)
     if config.deterministic:
         check_attention(loaded.dtype, config.cache.kv_cache_dtype, name)

@@ -46,7 +46,7 @@ _INSTRUCTION_SETS = ("portable", "avx2", "avx512", "amx")
 _DEFAULT = "avx512"
 _FUNCTIONS = (
     *("paged_attention", "write_kv", "rms_norm", "gated", "rope"),
-    *("attention_tiles", "int8_linear"),
+    *("attention_tiles", "panel_linear"),
 )
 _OUT_OF_MEMORY = 1
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kernels.int8_linear import Int8Linear
     from kernels.kv_cache import WriteKV
     from kernels.paged_attention import PagedAttention
+    from kernels.panel_linear import PanelLinear
     from kernels.rms_norm import RMSNorm
     from kernels.rope import Rope
     from kernels.sampling import Logprobs, Sample
@@ -33,6 +34,7 @@ _PACKAGES = {
     "int8_linear": "kernels.int8_linear",
     "logprobs": "kernels.sampling",
     "paged_attention": "kernels.paged_attention",
+    "panel_linear": "kernels.panel_linear",
     "rms_norm": "kernels.rms_norm",
     "rope": "kernels.rope",
     "sample": "kernels.sampling",
@@ -82,6 +84,8 @@ def resolve(op: Literal["int8_linear"], device: "torch.device | str") -> "Int8Li
 def resolve(op: Literal["logprobs"], device: "torch.device | str") -> "Logprobs": ...
 @overload
 def resolve(op: Literal["paged_attention"], device: "torch.device | str") -> "PagedAttention": ...
+@overload
+def resolve(op: Literal["panel_linear"], device: "torch.device | str") -> "PanelLinear": ...
 @overload
 def resolve(op: Literal["rms_norm"], device: "torch.device | str") -> "RMSNorm": ...
 @overload

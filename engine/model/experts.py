@@ -1,47 +1,109 @@
-"""The experts of a mixture: one after the other on the CPU, together on a GPU.
+"""The experts of a mixture.
 
 Owns: the products of the rows that chose an expert, and their weighted sum. Must not know: how a
 row chooses (the model's router does), requests, attention.
 
 transformers keeps all experts of a layer in one tensor and multiplies them in one grouped call. On
-the CPU each has projections like any other layer here, so what serves those serves experts too:
-weights in oneDNN's order, int8 weights, products that do not depend on the batch. On a GPU torch's
-grouped call waits for the device and multiplies group by group, except in bfloat16 on Hopper and
-its successor (pytorch#186620, #169970): a step could then not be recorded. An op of ours takes its
-place there.
+the CPU that goes expert by expert, waking threads for each, in an order of summation that depends
+on the batch; an op of ours takes all at once, with weights in panels, in int8 if that is asked for,
+and gives a row the same bits in any company. On a GPU torch's grouped call waits for the device and
+multiplies group by group, except in bfloat16 on Hopper and its successor (pytorch#186620, #169970):
+a step could then not be recorded. Another op of ours takes its place there.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from engine.device import compute_capability
-from engine.model.decoder import Product, Projection
+from engine.device import compute_capability, computes_bfloat16
+from kernels.grouped_linear import GroupedLinear
+from kernels.int8_linear.weight import quantize_groups
+from kernels.panel_linear import PanelLinear
+from kernels.panel_linear.weight import PanelWeights, to_panels
 from kernels.registry import available, resolve
 
-__all__ = ["Experts", "GroupedExperts", "replace_experts", "waits_for_the_device"]
+__all__ = [
+    "Experts",
+    "GroupedProduct",
+    "PanelProduct",
+    "replace_experts",
+    "waits_for_the_device",
+]
 
 _SILU_GATE = "_default_apply_gate"
 _SILU = ("SiLU", "SiLUActivation")
+_PANEL_DTYPES = (torch.float32, torch.bfloat16)
 # Where torch's own grouped product does not wait: its dtype, and devices by compute capability.
 _TORCHS_DTYPE, _TORCHS_GENERATIONS = torch.bfloat16, (9, 10)
 
 
-class Experts(nn.Module):
-    """Stands for an experts module of transformers, whose weights it takes away."""
-
-    def __init__(self, experts: Any) -> None:
-        super().__init__()
-        self._first = list(_projections(*_take(experts, _first_name(experts))))
-        self._second = list(_projections(*_take(experts, "down_proj")))
-        self._activate = _activation(experts, torch.device("cpu"))
-        self._norm = experts.post_expert_norm if experts.has_post_expert_norm else None
+class _Product(Protocol):
+    """Rows [R, in] of consecutive experts, which end at `ends` [E] int32, to [R, out]."""
 
     @property
-    def num_experts(self) -> int:
-        return len(self._first)
+    def num_bytes(self) -> int:
+        """Of weights and biases."""
+        ...
+
+    def __call__(self, x: Tensor, ends: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PanelProduct:
+    """Weights in panels; bias: [E, out] or None."""
+
+    weights: PanelWeights
+    bias: Tensor | None
+    multiply: PanelLinear
+
+    @property
+    def num_bytes(self) -> int:
+        return self.weights.num_bytes + _num_bytes(self.bias)
+
+    def __call__(self, x: Tensor, ends: Tensor) -> Tensor:
+        return self.multiply(x, self.weights, ends, self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedProduct:
+    """Weights [E, out, in] as they were loaded; bias: [E, out] or None."""
+
+    weight: Tensor
+    bias: Tensor | None
+    multiply: GroupedLinear
+
+    @property
+    def num_bytes(self) -> int:
+        return self.weight.nbytes + _num_bytes(self.bias)
+
+    def __call__(self, x: Tensor, ends: Tensor) -> Tensor:
+        return self.multiply(x, self.weight, ends, self.bias)
+
+
+class Experts(nn.Module):
+    """Stands for an experts module of transformers, whose weights it takes away. The device is
+    never waited for, where its op does not.
+    """
+
+    def __init__(self, experts: Any, *, is_int8: bool = False) -> None:
+        super().__init__()
+        weight = experts.down_proj
+        self.num_experts = int(weight.shape[0])
+        self._numbers = torch.arange(self.num_experts, device=weight.device)
+        self._activate = _activation(experts, weight.device)
+        self._norm = experts.post_expert_norm if experts.has_post_expert_norm else None
+        first = "gate_up_proj" if experts.has_gate else "up_proj"
+        self.products = tuple(
+            _product(*_take(experts, name), is_int8=is_int8) for name in (first, "down_proj")
+        )
+
+    @property
+    def num_bytes(self) -> int:
+        """Of weights and biases."""
+        return sum(product.num_bytes for product in self.products)
 
     def forward(self, x: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
         """x: [T, width]. top_k_index: [T, K] int64, the experts each row chose. top_k_weights:
@@ -49,76 +111,43 @@ class Experts(nn.Module):
         """
         top_k = top_k_index.shape[1]
         chosen, order = torch.sort(top_k_index.flatten(), stable=True)
-        counts = torch.bincount(chosen, minlength=self.num_experts).tolist()
-        pieces = torch.split(x[order // top_k], counts)
-        made = [self._compute(expert, rows) for expert, rows in enumerate(pieces) if len(rows)]
-        outputs = x.new_empty(len(order), x.shape[1])
-        if made:
-            outputs[order] = torch.cat(made)
-        return _weighted_sum(outputs.view(-1, top_k, x.shape[1]), top_k_weights)
-
-    def _compute(self, expert: int, rows: Tensor) -> Tensor:
-        output = self._second[expert](self._activate(self._first[expert](rows)))
-        return output if self._norm is None else self._norm(output)
-
-    def change_projections(self, change: Callable[[Projection], Product]) -> None:
-        """Compute what `change` makes of each projection from now on."""
-        for products in (self._first, self._second):
-            for expert, product in enumerate(products):
-                if isinstance(product, Projection):
-                    products[expert] = change(product)
-
-
-class GroupedExperts(nn.Module):
-    """Stands for an experts module of transformers on a GPU; `device` is never waited for."""
-
-    def __init__(self, experts: Any, device: torch.device) -> None:
-        super().__init__()
-        self._first = _take(experts, _first_name(experts))
-        self._second = _take(experts, "down_proj")
-        self._activate = _activation(experts, device)
-        self._norm = experts.post_expert_norm if experts.has_post_expert_norm else None
-        self._grouped_linear = resolve("grouped_linear", device)
-        num_experts = self._first[0].shape[0]
-        self._numbers = torch.arange(num_experts, device=device)
-
-    def forward(self, x: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
-        """As `Experts.forward`."""
-        top_k = top_k_index.shape[1]
-        chosen, order = torch.sort(top_k_index.flatten(), stable=True)
         ends = torch.searchsorted(chosen, self._numbers, right=True, out_int32=True)
-        (first, first_bias), (second, second_bias) = self._first, self._second
-        inner = self._activate(self._grouped_linear(x[order // top_k], first, ends, first_bias))
-        made = self._grouped_linear(inner, second, ends, second_bias)
+        first, second = self.products
+        made = second(self._activate(first(x[order // top_k], ends)), ends)
         if self._norm is not None:
             made = self._norm(made)
         outputs = torch.empty_like(made).index_copy_(0, order, made)
         return _weighted_sum(outputs.view(-1, top_k, x.shape[1]), top_k_weights)
 
 
-def replace_experts(model: Any) -> int:
-    """Put ours in place of the experts of `model`, where they are better. Returns how many layers
-    have them. Its other modules stay as they are.
+def replace_experts(
+    model: Any, *, is_int8: bool = False, is_deterministic: bool = False
+) -> list[Experts]:
+    """Put ours in place of the experts of `model`, where they are better or needed, and return
+    them. Its other modules stay as they are. `is_int8` rounds their weights.
     """
-    num_layers = 0
+    is_needed = is_int8 or is_deterministic
+    made: list[Experts] = []
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            made = _replacement(child) if _is_experts(child) else None
-            if made is not None:
-                setattr(parent, name, made)
-                num_layers += 1
-    return num_layers
+            if _is_experts(child) and _is_better(child.down_proj, is_needed=is_needed):
+                made.append(Experts(child, is_int8=is_int8))
+                setattr(parent, name, made[-1])
+    return made
 
 
-def _replacement(experts: Any) -> nn.Module | None:
-    weight = experts.down_proj
+def _num_bytes(bias: Tensor | None) -> int:
+    return 0 if bias is None else bias.nbytes
+
+
+def _is_better(weight: Tensor, *, is_needed: bool) -> bool:
     if weight.device.type == "cpu":
-        return Experts(experts)
-    if weight.device.type != "cuda" or available(weight.device)["grouped_linear"] == "reference":
-        return None
-    if waits_for_the_device(weight.dtype, compute_capability(weight.device)):
-        return GroupedExperts(experts, weight.device)
-    return None
+        # Our products are in float32. Units that multiply bfloat16 may be faster with many rows.
+        is_converted = weight.dtype == torch.bfloat16 and computes_bfloat16(weight.device)
+        return is_needed or not is_converted
+    if weight.device.type != "cuda" or _is_reference("grouped_linear", weight.device):
+        return False
+    return waits_for_the_device(weight.dtype, compute_capability(weight.device))
 
 
 def waits_for_the_device(dtype: torch.dtype, capability: tuple[int, int]) -> bool:
@@ -126,14 +155,14 @@ def waits_for_the_device(dtype: torch.dtype, capability: tuple[int, int]) -> boo
     return dtype != _TORCHS_DTYPE or capability[0] not in _TORCHS_GENERATIONS
 
 
+def _is_reference(op: str, device: torch.device) -> bool:
+    return available(device)[op] == "reference"
+
+
 def _is_experts(module: Any) -> bool:
     """Whether transformers' `use_experts_implementation` made its class."""
     down = getattr(module, "down_proj", None)
     return hasattr(module, "has_gate") and isinstance(down, nn.Parameter) and down.dim() == 3
-
-
-def _first_name(experts: Any) -> str:
-    return "gate_up_proj" if experts.has_gate else "up_proj"
 
 
 def _take(experts: Any, name: str) -> tuple[Tensor, Tensor | None]:
@@ -146,10 +175,18 @@ def _take(experts: Any, name: str) -> tuple[Tensor, Tensor | None]:
     return weights.transpose(1, 2) if experts.is_transposed else weights, bias
 
 
-def _projections(weights: Tensor, bias: Tensor | None) -> Iterator[Product]:
-    """One projection for each expert, a view of all."""
-    for expert, weight in enumerate(weights):
-        yield Projection(weight, None if bias is None else bias[expert])
+def _product(weight: Tensor, bias: Tensor | None, *, is_int8: bool) -> _Product:
+    """Panels where they are multiplied faster, and for int8."""
+    device = weight.device
+    is_panels = device.type == "cpu" and weight.dtype in _PANEL_DTYPES
+    if not is_int8 and (not is_panels or _is_reference("panel_linear", device)):
+        return GroupedProduct(weight, bias, resolve("grouped_linear", device))
+    make = quantize_groups if is_int8 else to_panels
+    return PanelProduct(
+        make(weight, len(weight)),
+        None if bias is None else bias.float(),
+        resolve("panel_linear", device),
+    )
 
 
 def _activation(experts: Any, device: torch.device) -> Callable[[Tensor], Tensor]:

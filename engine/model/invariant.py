@@ -20,7 +20,6 @@ from engine.model.decoder import (
     Projection,
     SparseMlp,
 )
-from engine.model.experts import Experts
 from engine.model.invariant_functions import InvariantFunctions
 from engine.model.invariant_product import InvariantProduct
 from engine.model.packed import PackedLinear, packed_product
@@ -79,7 +78,7 @@ def make_invariant(model: Any, name: str) -> None:
         return replace(projection, multiply=multiply)
 
     for module in model.modules():
-        if isinstance(module, FusedDecoderLayer | Experts):
+        if isinstance(module, FusedDecoderLayer):
             module.change_projections(changed)
         if isinstance(module, PackedLinear):
             module.multiply = products[module.multiply]

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from engine.model.decoder import FusedDecoderLayer, Multiply, Projection
-from engine.model.experts import Experts
 
 __all__ = ["LEAST_WEIGHTS", "PackedLinear", "pack", "pack_linear_layers", "packed_product"]
 
@@ -60,13 +59,13 @@ class PackedLinear(nn.Module):
 
 
 def pack_linear_layers(model: Any) -> None:
-    """Give the large linear layers and experts of `model` packed weights, in place, where this
-    torch and this processor have them. A weight that is an embedding too is in memory twice then.
+    """Give the large linear layers of `model` packed weights, in place, where this torch and this
+    processor have them. A weight that is an embedding too is in memory twice then.
     """
     if not _is_possible(model):
         return
     for module in list(model.modules()):
-        if isinstance(module, FusedDecoderLayer | Experts):
+        if isinstance(module, FusedDecoderLayer):
             module.change_projections(_packed)
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear and _is_worth_it(child.weight):

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from engine.errors import ModelRefusedError
 from engine.memory import format_bytes
-from engine.model.decoder import Projection
-from engine.model.experts import Experts, replace_experts
+from engine.model.experts import replace_experts
 from kernels.int8_linear import reference
 from kernels.int8_linear.weight import Int8Weight, merge, quantize
 from kernels.registry import resolve
@@ -82,10 +81,9 @@ def quantize_linears(model: Any, name: str) -> int:
 
     Raises ModelRefusedError, with `name` for the model, if its decoder has no linear layer.
     """
-    replace_experts(model)
     places = list(_places(model))
-    others = _other_kinds(model)
     if not any(place.is_in_decoder for place in places):
+        others = _other_kinds(model)
         raise ModelRefusedError(
             f"cannot run {name} with --quantization int8: the decoder of {type(model).__name__} "
             f"has no linear layers (its weights are in {', '.join(others)}); leave it out"
@@ -98,11 +96,12 @@ def quantize_linears(model: Any, name: str) -> int:
         quantized = QuantizedLinear(quantize(linear.weight), linear.bias)
         after += quantized.int8_weight.num_bytes
         setattr(place.parent, place.name, quantized)
-    num_experts = 0
-    for experts in [module for module in model.modules() if isinstance(module, Experts)]:
-        sizes = _quantize_experts(experts)
-        before, after = before + sizes[0], after + sizes[1]
-        num_experts += experts.num_experts
+    with_experts = _parameter_bytes(model)
+    mixtures = replace_experts(model, is_int8=True)
+    before += with_experts - _parameter_bytes(model)
+    after += sum(experts.num_bytes for experts in mixtures)
+    num_experts = sum(experts.num_experts for experts in mixtures)
+    others = _other_kinds(model)
     _log.info(
         "%s: %d linear layers%s have int8 weights, %s instead of %s%s",
         *(name, len(places), f" and {num_experts} experts" if num_experts else ""),
@@ -112,19 +111,8 @@ def quantize_linears(model: Any, name: str) -> int:
     return before - after
 
 
-def _quantize_experts(experts: Experts) -> tuple[int, int]:
-    """Bytes of the weights before and after."""
-    before = after = 0
-
-    def quantized(projection: Projection) -> QuantizedLinear:
-        nonlocal before, after
-        made = QuantizedLinear(quantize(projection.weight), projection.bias)
-        before += projection.weight.nbytes
-        after += made.int8_weight.num_bytes
-        return made
-
-    experts.change_projections(quantized)
-    return before, after
+def _parameter_bytes(model: nn.Module) -> int:
+    return sum(parameter.nbytes for parameter in model.parameters())
 
 
 def merge_linears(linears: Sequence[QuantizedLinear]) -> QuantizedLinear:

@@ -3,7 +3,7 @@
 
 #include "attention_kernel.h"
 #include "elementwise_kernel.h"
-#include "int8_linear_kernel.h"
+#include "panel_linear_kernel.h"
 #include "kernels.h"
 
 namespace headrace {
@@ -22,7 +22,7 @@ constexpr Kernels kKernels = {
         {true, true, true, true},
     },
     {rms_norm, gated, rope, round_to_float8},
-    int8_linear_item,
+    {panel_linear_item<float>, panel_linear_item<BFloat16>, panel_linear_item<int8_t>},
 };
 
 }  // namespace HEADRACE_ISA

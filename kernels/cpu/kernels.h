@@ -3,14 +3,14 @@
 
 #include "attention.h"
 #include "elementwise.h"
-#include "int8_linear.h"
+#include "panel_linear.h"
 
 namespace headrace {
 
 struct Kernels {
   AttentionKernels attention;
   ElementwiseKernels elementwise;
-  Int8LinearKernel int8_linear;
+  PanelLinearKernels panel_linear;
 };
 
 }  // namespace headrace

@@ -77,7 +77,7 @@ void headrace_argument_sizes(int64_t (&sizes)[7]) {
   sizes[3] = sizeof(GatedArguments);
   sizes[4] = sizeof(RopeArguments);
   sizes[5] = sizeof(TileCount);
-  sizes[6] = sizeof(Int8LinearArguments);
+  sizes[6] = sizeof(PanelLinearArguments);
 }
 
 int headrace_paged_attention(const AttentionArguments* args) {
@@ -114,6 +114,6 @@ int headrace_rope(const RopeArguments* args) {
 
 int headrace_attention_tiles(TileCount* count) { return count_tiles(chosen.attention, *count); }
 
-int headrace_int8_linear(const Int8LinearArguments* args) {
-  return int8_linear(chosen.int8_linear, *args);
+int headrace_panel_linear(const PanelLinearArguments* args) {
+  return panel_linear(chosen.panel_linear, *args);
 }

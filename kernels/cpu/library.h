@@ -3,7 +3,7 @@
 
 #include "attention.h"
 #include "elementwise.h"
-#include "int8_linear.h"
+#include "panel_linear.h"
 
 #define HEADRACE_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -27,4 +27,4 @@ HEADRACE_EXPORT int headrace_rms_norm(const headrace::NormArguments*);
 HEADRACE_EXPORT int headrace_gated(const headrace::GatedArguments*);
 HEADRACE_EXPORT int headrace_rope(const headrace::RopeArguments*);
 HEADRACE_EXPORT int headrace_attention_tiles(headrace::TileCount*);
-HEADRACE_EXPORT int headrace_int8_linear(const headrace::Int8LinearArguments*);
+HEADRACE_EXPORT int headrace_panel_linear(const headrace::PanelLinearArguments*);

@@ -1,29 +1,38 @@
-// Products with int8 weights: arguments, mirrored in kernels/int8_linear/cpu.py.
+// Products with weights that lie in panels of outputs, for several groups of rows: arguments,
+// mirrored in kernels/panel_linear/cpu.py.
 #pragma once
 
 #include <cstdint>
 
 namespace headrace {
 
-// Outputs side by side in a panel of weights: a cache line for each input.
+// Outputs side by side in a panel of weights.
 constexpr int64_t kPanelWidth = 64;
 // Rows that are computed with one copy of a piece of weights in float32.
 constexpr int64_t kRowsPerItem = 96;
 
-// output = x weight^T * scales + bias, all but the weights in float32.
-struct Int8LinearArguments {
-  const float* x;        // [num_rows, num_inputs], rows x_stride apart
-  const int8_t* panels;  // [num_panels, num_inputs, kPanelWidth]
-  const float* scales;   // [num_outputs]
-  const float* bias;     // [num_outputs], or null
-  float* output;         // [num_rows, num_outputs] contiguous
-  int64_t num_rows, num_inputs, num_outputs, x_stride, num_threads;
+enum WeightType { kFloatWeights, kBFloat16Weights, kInt8Weights, kNumWeightTypes };
+
+// output = x weight^T * scales + bias with the weights of each row's group; all but the weights in
+// float32.
+struct PanelLinearArguments {
+  const float* x;       // [num_rows, num_inputs], rows x_stride apart, in the order of groups
+  const void* panels;   // [num_groups, num_panels, num_inputs, kPanelWidth]
+  const float* scales;  // [num_groups, num_outputs], or null
+  const float* bias;    // [num_groups, num_outputs], or null
+  float* output;        // [num_rows, num_outputs] contiguous
+  const int32_t* ends;  // [num_groups]: where each group's rows end, the last at num_rows
+  int64_t num_groups, num_rows, num_inputs, num_outputs, x_stride, weight_type, num_threads;
 };
 
-// One panel for the rows [begin, end), at most kRowsPerItem.
-using Int8LinearKernel = void (*)(const Int8LinearArguments&, int64_t panel, int64_t begin,
-                                  int64_t end);
+// One panel of a group for the rows [begin, end), at most kRowsPerItem.
+using PanelLinearKernel = void (*)(const PanelLinearArguments&, int64_t group, int64_t panel,
+                                   int64_t begin, int64_t end);
 
-int int8_linear(Int8LinearKernel, const Int8LinearArguments&);
+struct PanelLinearKernels {
+  PanelLinearKernel of_type[kNumWeightTypes];
+};
+
+int panel_linear(const PanelLinearKernels&, const PanelLinearArguments&);
 
 }  // namespace headrace

@@ -1,11 +1,11 @@
-// Products with int8 weights for one instruction set.
+// Products with weights in panels for one instruction set.
 //
 // Each element of the result is one sum, over the inputs in rising order, of products in float32
 // that are rounded as the hardware's multiply-add does; only then come scale and bias. So its bits
 // depend on its own row and weights alone: not on how many rows there are, nor on threads.
 #pragma once
 
-#include "int8_linear.h"
+#include "panel_linear.h"
 #include "vector.h"
 
 namespace headrace {
@@ -20,8 +20,8 @@ constexpr int kSumWidth = kSumVectors * kWidth;
 // their sums half as often.
 constexpr int64_t kFewRows = 2 * kSumRows, kManyRows = 64;
 constexpr int64_t kInputsPerPiece = 256;
-// Inputs by which bytes are fetched ahead: 4 KiB, as the hardware does not look across pages.
-constexpr int64_t kInputsAhead = 64;
+// By how much weights are fetched ahead, as the hardware does not look across pages.
+constexpr int64_t kBytesAhead = 4096, kCacheLine = 64;
 
 typedef int8_t SignedByteVec __attribute__((vector_size(kWidth)));
 
@@ -38,8 +38,9 @@ HEADRACE_INLINE Vec load(const int8_t* from) {
 }
 
 // Adds the products of some inputs to the sums of kRows rows [kRows, kPanelWidth]. The weights are
-// those of a panel, from the first of these outputs on, as bytes or widened.
-template <int kRows, class W>
+// those of a panel, from the first of these outputs on, as they are stored or widened; they come
+// from far, or are in the cache.
+template <int kRows, bool kFromFar, class W>
 HEADRACE_INLINE void add_products(const float* x, int64_t x_stride, const W* weights,
                                   int64_t num_inputs, float* sums) {
   Vec sum[kRows][kSumVectors];
@@ -49,7 +50,12 @@ HEADRACE_INLINE void add_products(const float* x, int64_t x_stride, const W* wei
   }
   for (int64_t k = 0; k < num_inputs; ++k) {
     Vec weight[kSumVectors];
-    if (sizeof(W) == 1) __builtin_prefetch(weights + (k + kInputsAhead) * kPanelWidth);
+    if (kFromFar) {
+      const char* ahead = reinterpret_cast<const char*>(weights + k * kPanelWidth) + kBytesAhead;
+      constexpr int64_t kBytes = kSumWidth * sizeof(W);
+#pragma GCC unroll 4
+      for (int64_t at = 0; at < kBytes; at += kCacheLine) __builtin_prefetch(ahead + at);
+    }
 #pragma GCC unroll 4
     for (int i = 0; i < kSumVectors; ++i) weight[i] = load(weights + k * kPanelWidth + i * kWidth);
 #pragma GCC unroll 8
@@ -69,16 +75,16 @@ HEADRACE_INLINE void add_products(const float* x, int64_t x_stride, const W* wei
 }
 
 // The same for all outputs of the panel.
-template <int kRows, class W>
+template <int kRows, bool kFromFar, class W>
 static void add_panel(const float* x, int64_t x_stride, const W* weights, int64_t num_inputs,
                       float* sums) {
   for (int64_t first = 0; first < kPanelWidth; first += kSumWidth) {
-    add_products<kRows>(x, x_stride, weights + first, num_inputs, sums + first);
+    add_products<kRows, kFromFar>(x, x_stride, weights + first, num_inputs, sums + first);
   }
 }
 
 // The same for any number of rows, in blocks that differ by one row at most.
-template <class W>
+template <bool kFromFar, class W>
 static void add_rows(const float* x, int64_t x_stride, const W* weights, int64_t num_inputs,
                      int64_t num_rows, float* sums) {
   const int64_t blocks = (num_rows + kSumRows - 1) / kSumRows;
@@ -88,50 +94,68 @@ static void add_rows(const float* x, int64_t x_stride, const W* weights, int64_t
     const float* from = x + begin * x_stride;
     float* to = sums + begin * kPanelWidth;
     switch (count) {
-      case 1: add_panel<1>(from, x_stride, weights, num_inputs, to); break;
-      case 2: add_panel<2>(from, x_stride, weights, num_inputs, to); break;
-      case 3: add_panel<3>(from, x_stride, weights, num_inputs, to); break;
-      case 4: add_panel<4>(from, x_stride, weights, num_inputs, to); break;
-      case 5: add_panel<5>(from, x_stride, weights, num_inputs, to); break;
-      default: add_panel<kSumRows>(from, x_stride, weights, num_inputs, to);
+      case 1: add_panel<1, kFromFar>(from, x_stride, weights, num_inputs, to); break;
+      case 2: add_panel<2, kFromFar>(from, x_stride, weights, num_inputs, to); break;
+      case 3: add_panel<3, kFromFar>(from, x_stride, weights, num_inputs, to); break;
+      case 4: add_panel<4, kFromFar>(from, x_stride, weights, num_inputs, to); break;
+      case 5: add_panel<5, kFromFar>(from, x_stride, weights, num_inputs, to); break;
+      default: add_panel<kSumRows, kFromFar>(from, x_stride, weights, num_inputs, to);
     }
   }
 }
 
-static void store_scaled(const Int8LinearArguments& args, int64_t panel, int64_t row,
-                         const float* sums) {
+static void store_scaled(const PanelLinearArguments& args, int64_t group, int64_t panel,
+                         int64_t row, const float* sums) {
   const int64_t first = panel * kPanelWidth;
   const int64_t left = args.num_outputs - first;
   const int64_t count = left < kPanelWidth ? left : kPanelWidth;
+  const int64_t parameters = group * args.num_outputs + first;
   float* output = args.output + row * args.num_outputs + first;
   for (int64_t i = 0; i < count; ++i) {
-    const float scaled = sums[i] * args.scales[first + i];
-    output[i] = args.bias == nullptr ? scaled : scaled + args.bias[first + i];
+    float value = sums[i];
+    if (args.scales != nullptr) value *= args.scales[parameters + i];
+    output[i] = args.bias == nullptr ? value : value + args.bias[parameters + i];
   }
 }
 
-static void int8_linear_item(const Int8LinearArguments& args, int64_t panel, int64_t begin,
-                             int64_t end) {
+// The sums of some inputs' products: weights of one float are used where they lie.
+HEADRACE_INLINE void add_piece(const float* x, int64_t x_stride, const float* weights,
+                               int64_t num_inputs, int64_t num_rows, float*, float* sums) {
+  add_rows<true>(x, x_stride, weights, num_inputs, num_rows, sums);
+}
+
+// Others are widened once if many rows share them.
+template <class W>
+HEADRACE_INLINE void add_piece(const float* x, int64_t x_stride, const W* weights,
+                               int64_t num_inputs, int64_t num_rows, float* widened, float* sums) {
+  if (num_rows <= kFewRows) {
+    add_rows<true>(x, x_stride, weights, num_inputs, num_rows, sums);
+    return;
+  }
+  for (int64_t i = 0; i < num_inputs * kPanelWidth; i += kWidth) {
+    store(widened + i, load(weights + i));
+  }
+  add_rows<false>(x, x_stride, widened, num_inputs, num_rows, sums);
+}
+
+template <class W>
+static void panel_linear_item(const PanelLinearArguments& args, int64_t group, int64_t panel,
+                              int64_t begin, int64_t end) {
   alignas(64) float sums[kRowsPerItem * kPanelWidth];
   alignas(64) float widened[kInputsPerPiece * kPanelWidth];
   const int64_t num_rows = end - begin;
   __builtin_memset(sums, 0, num_rows * kPanelWidth * sizeof(float));
-  const int8_t* weights = args.panels + panel * args.num_inputs * kPanelWidth;
+  const int64_t panels = (args.num_outputs + kPanelWidth - 1) / kPanelWidth;
+  const W* weights = static_cast<const W*>(args.panels) +
+                     (group * panels + panel) * args.num_inputs * kPanelWidth;
   const int64_t step = num_rows < kManyRows ? kInputsPerPiece / 2 : kInputsPerPiece;
   for (int64_t first = 0; first < args.num_inputs; first += step) {
     const int64_t left = args.num_inputs - first;
-    const int64_t count = left < step ? left : step;
-    const float* x = args.x + begin * args.x_stride + first;
-    const int8_t* piece = weights + first * kPanelWidth;
-    if (num_rows <= kFewRows) {
-      add_rows(x, args.x_stride, piece, count, num_rows, sums);
-      continue;
-    }
-    for (int64_t i = 0; i < count * kPanelWidth; i += kWidth) store(widened + i, load(piece + i));
-    add_rows(x, args.x_stride, widened, count, num_rows, sums);
+    add_piece(args.x + begin * args.x_stride + first, args.x_stride, weights + first * kPanelWidth,
+              left < step ? left : step, num_rows, widened, sums);
   }
   for (int64_t row = 0; row < num_rows; ++row) {
-    store_scaled(args, panel, begin + row, sums + row * kPanelWidth);
+    store_scaled(args, group, panel, begin + row, sums + row * kPanelWidth);
   }
 }
 

@@ -5,15 +5,22 @@ Symmetric: an output's weights are -127 to 127 times its scale, so a zero stays 
 moves by more than half a scale.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["PANEL_WIDTH", "Int8Weight", "merge", "quantize"]
+from kernels.panel_linear.weight import (
+    PANEL_WIDTH,
+    PanelWeights,
+    from_panels,
+    num_panels,
+    put,
+)
 
-PANEL_WIDTH = 64  # kPanelWidth in kernels/cpu/int8_linear.h
+__all__ = ["PANEL_WIDTH", "Int8Weight", "merge", "quantize", "quantize_groups"]
+
 _LARGEST = 127
 # Panels whose weights are in float32 at a time: at 4,096 inputs 16 MiB.
 _PANELS_PER_PIECE = 16
@@ -42,8 +49,7 @@ class Int8Weight:
 
     def integers(self) -> Tensor:
         """The integers [out, in] in the usual order; copied."""
-        rows = self.panels.transpose(1, 2).reshape(-1, self.num_inputs)
-        return rows[: self.num_outputs].contiguous()
+        return from_panels(self.panels, self.num_outputs)
 
     def dequantized(self) -> Tensor:
         """What the weights stand for: float32 [out, in]."""
@@ -56,7 +62,7 @@ def quantize(weight: Tensor) -> Int8Weight:
     is not, nor what is computed with it.
     """
     num_outputs, num_inputs = weight.shape
-    panels = weight.new_zeros(_num_panels(num_outputs), num_inputs, PANEL_WIDTH, dtype=torch.int8)
+    panels = weight.new_zeros(num_panels(num_outputs), num_inputs, PANEL_WIDTH, dtype=torch.int8)
     scales = weight.new_empty(num_outputs, dtype=torch.float32)
     for rows in _pieces(num_outputs):
         piece = weight[rows].float()
@@ -64,8 +70,22 @@ def quantize(weight: Tensor) -> Int8Weight:
         scales[rows] = scale
         # Zeros divided by a scale of zero are no numbers, as is what is not finite.
         integers = (piece / scale[:, None]).round_().clamp_(-_LARGEST, _LARGEST).nan_to_num_(0.0)
-        _put(panels, rows, integers.to(torch.int8))
+        put(panels, rows.start, integers.to(torch.int8))
     return Int8Weight(panels, scales)
+
+
+def quantize_groups(weights: Iterable[Tensor], num_groups: int) -> PanelWeights:
+    """`quantize` for the weights [out, in] of each group."""
+    panels: Tensor | None = None
+    scales: list[Tensor] = []
+    for group, weight in enumerate(weights):
+        made = quantize(weight)
+        if panels is None:
+            panels = made.panels.new_empty(num_groups, *made.panels.shape)
+        panels[group] = made.panels
+        scales.append(made.scales)
+    assert panels is not None, "there are no groups"
+    return PanelWeights(panels, len(scales[0]), torch.stack(scales))
 
 
 def merge(weights: Sequence[Int8Weight]) -> Int8Weight:
@@ -74,15 +94,11 @@ def merge(weights: Sequence[Int8Weight]) -> Int8Weight:
     if all(weight.num_outputs % PANEL_WIDTH == 0 for weight in weights):
         return Int8Weight(torch.cat([weight.panels for weight in weights]), scales)
     integers = torch.cat([weight.integers() for weight in weights])
-    shape = (_num_panels(len(scales)), integers.shape[1], PANEL_WIDTH)
+    shape = (num_panels(len(scales)), integers.shape[1], PANEL_WIDTH)
     panels = integers.new_zeros(shape)
     for rows in _pieces(len(scales)):
-        _put(panels, rows, integers[rows])
+        put(panels, rows.start, integers[rows])
     return Int8Weight(panels, scales)
-
-
-def _num_panels(num_outputs: int) -> int:
-    return -(-num_outputs // PANEL_WIDTH)
 
 
 def _pieces(num_outputs: int) -> Iterator[slice]:
@@ -90,14 +106,3 @@ def _pieces(num_outputs: int) -> Iterator[slice]:
     step = _PANELS_PER_PIECE * PANEL_WIDTH
     for start in range(0, num_outputs, step):
         yield slice(start, min(start + step, num_outputs))
-
-
-def _put(panels: Tensor, rows: slice, integers: Tensor) -> None:
-    """Write the integers [rows, in] of outputs that begin with a panel where they belong."""
-    first = rows.start // PANEL_WIDTH
-    whole = len(integers) // PANEL_WIDTH
-    count = whole * PANEL_WIDTH
-    blocks = integers[:count].reshape(whole, PANEL_WIDTH, integers.shape[1])
-    panels[first : first + whole] = blocks.transpose(1, 2)
-    if count < len(integers):
-        panels[first + whole, :, : len(integers) - count] = integers[count:].T

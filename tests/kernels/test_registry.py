@@ -14,6 +14,7 @@ from kernels.int8_linear import Int8Linear
 from kernels.kv_cache import WriteKV
 from kernels.paged_attention import PagedAttention
 from kernels.paged_attention.reference import paged_attention
+from kernels.panel_linear import PanelLinear
 from kernels.registry import available, op_names, register, register_module, resolve
 from kernels.rms_norm import RMSNorm
 from kernels.rms_norm.reference import rms_norm
@@ -27,6 +28,7 @@ PROTOCOLS = {
     "int8_linear": Int8Linear,
     "logprobs": Logprobs,
     "paged_attention": PagedAttention,
+    "panel_linear": PanelLinear,
     "rms_norm": RMSNorm,
     "rope": Rope,
     "sample": Sample,

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.model import packed
+from engine.model import experts as module_of_experts
 from engine.model.experts import (
     Experts,
-    GroupedExperts,
+    GroupedProduct,
+    PanelProduct,
     replace_experts,
     waits_for_the_device,
 )
-from engine.model.packed import pack_linear_layers
-from tests.engine.tiny_engine import CPU, load_tiny
+from tests.engine.tiny_engine import load_tiny
 from tests.engine.tiny_models import tiny_model
 
 MIXTURES = ("qwen3_moe", "mixtral", "qwen2_moe", "gpt_oss", "deepseek_v3")
@@ -41,21 +41,21 @@ def choices(num_rows: int, num_experts: int, top_k: int) -> tuple[Tensor, Tensor
 
 
 @pytest.mark.parametrize("family", MIXTURES)
-@pytest.mark.parametrize("is_packed", [True, False])
+@pytest.mark.parametrize("is_panels", [True, False])
 def test_outputs_are_those_of_transformers(
-    family: str, is_packed: bool, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+    family: str, is_panels: bool, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module_of_experts, "_is_reference", lambda *_: not is_panels)
     module = replaced(family, checkpoints)
-    if is_packed:
-        monkeypatch.setattr(packed, "LEAST_WEIGHTS", 1)
-        pack_linear_layers(module)
     originals = experts_of(tiny_model(family))
     ours = experts_of(module)
     assert ours.keys() == originals.keys()
     for name, experts in ours.items():
         assert isinstance(experts, Experts)
         assert not list(experts.parameters())
-        for num_rows in (1, 2, 33):
+        kind = PanelProduct if is_panels else GroupedProduct
+        assert all(isinstance(product, kind) for product in experts.products)
+        for num_rows in (0, 1, 2, 33):
             x = torch.randn(num_rows, 32, generator=torch.Generator().manual_seed(num_rows))
             index, weights = choices(num_rows, 4, 2)
             with torch.inference_mode():
@@ -63,19 +63,13 @@ def test_outputs_are_those_of_transformers(
                 torch.testing.assert_close(experts(x, index, weights), expected)
 
 
-def test_experts_that_nobody_chose_are_not_computed(checkpoints: Path) -> None:
+def test_experts_that_nobody_chose_take_no_part(checkpoints: Path) -> None:
     experts = next(iter(experts_of(replaced("qwen3_moe", checkpoints)).values()))
-    experts._first[3] = experts._second[3] = None
+    for product in experts.products:
+        product.weights.panels[3] = torch.nan
     index = torch.tensor([[0, 1], [2, 0]])
     made = experts(torch.ones(2, 32), index, torch.full((2, 2), 0.5))
     assert made.isfinite().all()
-    assert made.shape == (2, 32)
-
-
-def test_no_rows_give_no_rows(checkpoints: Path) -> None:
-    experts = next(iter(experts_of(replaced("qwen3_moe", checkpoints)).values()))
-    empty = torch.empty(0, 2)
-    assert experts(torch.empty(0, 32), empty.long(), empty).shape == (0, 32)
 
 
 def test_a_row_has_its_own_output_in_any_order(checkpoints: Path) -> None:
@@ -88,12 +82,27 @@ def test_a_row_has_its_own_output_in_any_order(checkpoints: Path) -> None:
 
 
 def test_other_modules_and_other_devices_keep_their_own(checkpoints: Path) -> None:
-    assert replace_experts(load_tiny("llama", checkpoints).module) == 0
+    assert replace_experts(load_tiny("llama", checkpoints).module) == []
     module = load_tiny("qwen3_moe", checkpoints, is_replaced=False).module.to("meta")
-    assert replace_experts(module) == 0
+    assert replace_experts(module) == []
     module = load_tiny("qwen3_moe", checkpoints, is_replaced=False).module
-    assert replace_experts(module) == 2
-    assert replace_experts(module) == 0
+    assert [experts.num_experts for experts in replace_experts(module)] == [4, 4]
+    assert replace_experts(module) == []
+
+
+def test_units_for_bfloat16_are_used_where_nothing_else_is_asked_for(
+    checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module_of_experts, "computes_bfloat16", lambda _: True)
+
+    def num_replaced(dtype: str, **options: bool) -> int:
+        module = load_tiny("qwen3_moe", checkpoints, dtype, is_replaced=False).module
+        return len(replace_experts(module, **options))
+
+    assert num_replaced("bfloat16") == 0
+    assert num_replaced("float32") == 2
+    assert num_replaced("bfloat16", is_deterministic=True) == 2
+    assert num_replaced("bfloat16", is_int8=True) == 2
 
 
 def test_half_precision_adds_up_in_float32(checkpoints: Path) -> None:
@@ -106,35 +115,25 @@ def test_half_precision_adds_up_in_float32(checkpoints: Path) -> None:
     torch.testing.assert_close(made.float(), expected, rtol=0.05, atol=0.05)
 
 
-@pytest.mark.parametrize("family", MIXTURES)
-def test_grouped_experts_compute_the_same(family: str, checkpoints: Path) -> None:
-    """With the op's reference, here."""
-    module = load_tiny(family, checkpoints, is_replaced=False).module
-    for name, original in experts_of(tiny_model(family)).items():
-        experts = GroupedExperts(module.get_submodule(name), CPU)
-        assert not list(module.get_submodule(name).parameters())
-        for num_rows in (0, 1, 33):
-            x = torch.randn(num_rows, 32, generator=torch.Generator().manual_seed(num_rows))
-            index, weights = choices(num_rows, 4, 2)
-            with torch.inference_mode():
-                expected = original(x, index, weights)
-                torch.testing.assert_close(experts(x, index, weights), expected)
+def test_float16_has_no_panels(checkpoints: Path) -> None:
+    experts = next(iter(experts_of(replaced("qwen3_moe", checkpoints, "float16")).values()))
+    assert all(isinstance(product, GroupedProduct) for product in experts.products)
+    index, weights = choices(5, 4, 2)
+    assert experts(torch.ones(5, 32).half(), index, weights.half()).dtype == torch.float16
 
 
-def test_grouped_experts_read_nothing_back(
-    checkpoints: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_device_is_not_waited_for(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tensor without memory cannot be read."""
     module = load_tiny("qwen3_moe", checkpoints, is_replaced=False).module.to("meta")
-    name = next(iter(experts_of(module)))
-    experts = GroupedExperts(module.get_submodule(name), torch.device("meta"))
     ends = []
 
     def grouped_linear(x: Tensor, weight: Tensor, group_ends: Tensor, bias: None) -> Tensor:
         ends.append(group_ends)
         return x.new_empty(x.shape[0], weight.shape[1])
 
-    monkeypatch.setattr(experts, "_grouped_linear", grouped_linear)
+    monkeypatch.setattr(module_of_experts, "resolve", lambda *_: grouped_linear)
+    monkeypatch.setattr(module_of_experts, "_activation", lambda *_: lambda x: x.chunk(2, -1)[0])
+    experts = Experts(next(iter(experts_of(module).values())))
     index, weights = (part.to("meta") for part in choices(5, 4, 2))
     assert experts(torch.ones(5, 32, device="meta"), index, weights).shape == (5, 32)
     assert [(each.shape, each.dtype) for each in ends] == [((4,), torch.int32)] * 2

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from engine.errors import ModelRefusedError
 from engine.model import packed
-from engine.model.decoder import FusedDecoderLayer, Projection
-from engine.model.experts import Experts
+from engine.model.decoder import FusedDecoderLayer
 from engine.model.invariant import InvariantLinear, make_invariant
 from engine.model.invariant_product import InvariantProduct
 from engine.model.packed import PackedLinear, pack_linear_layers
@@ -38,19 +37,6 @@ def test_packed_weights_get_it_too(
             products += [layer._parts.qkv.multiply, layer._parts.mlp.down.multiply]
     assert len(products) >= 3
     assert all(isinstance(product, InvariantProduct) for product in products)
-
-
-def test_packed_experts_get_it_too(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "LEAST_WEIGHTS", 1)
-    module = load_tiny("qwen3_moe", checkpoints).module
-    pack_linear_layers(module)
-    make_invariant(module, "qwen3_moe")
-    layers = [m for m in module.modules() if isinstance(m, Experts)]
-    assert len(layers) == 2
-    for layer in layers:
-        for product in (*layer._first, *layer._second):
-            assert isinstance(product, Projection)
-            assert isinstance(product.multiply, InvariantProduct)
 
 
 def test_a_model_that_computes_what_has_no_such_form_is_refused_by_name() -> None:

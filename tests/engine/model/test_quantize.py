@@ -3,7 +3,6 @@
 import logging
 import weakref
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from engine.config import ModelConfig
 from engine.errors import ModelRefusedError
 from engine.model import quantize
-from engine.model.experts import Experts
+from engine.model.experts import Experts, PanelProduct
 from engine.model.invariant import make_invariant
 from engine.model.load import load_model
 from engine.model.quantize import QuantizedLinear, check_quantization, merge_linears
@@ -30,15 +29,6 @@ def quantized_names(module: nn.Module) -> set[str]:
 
 def linear_names(module: nn.Module) -> set[str]:
     return {n for n, child in module.named_modules() if isinstance(child, nn.Linear)}
-
-
-def expert_products(module: nn.Module) -> list[Any]:
-    return [
-        product
-        for experts in module.modules()
-        if isinstance(experts, Experts)
-        for product in (*experts._first, *experts._second)
-    ]
 
 
 def expert_names(module: nn.Module) -> set[str]:
@@ -69,18 +59,17 @@ def test_each_expert_has_its_own_int8_weights(checkpoints: Path) -> None:
     for family, is_transposed in (("qwen3_moe", False), ("gpt_oss", True)):
         loaded = load_tiny(family, checkpoints, is_replaced=False, quantization="int8")
         plain = dict(tiny_model(family).named_parameters())
-        for name, experts in loaded.module.named_modules():
-            if not isinstance(experts, Experts):
-                continue
-            for part, products in (
-                ("gate_up_proj", experts._first), ("down_proj", experts._second),
-            ):  # fmt: skip
-                stack = plain[f"{name}.{part}"]
-                for product, weight in zip(products, stack, strict=True):
-                    assert isinstance(product, QuantizedLinear)
+        mixtures = [(n, m) for n, m in loaded.module.named_modules() if isinstance(m, Experts)]
+        assert len(mixtures) == 2
+        for name, experts in mixtures:
+            for part, product in zip(("gate_up_proj", "down_proj"), experts.products, strict=True):
+                assert isinstance(product, PanelProduct)
+                assert (product.bias is None) == (family != "gpt_oss")
+                for expert, weight in enumerate(plain[f"{name}.{part}"]):
                     expected = quantize.quantize(weight.t() if is_transposed else weight)
-                    assert torch.equal(product.int8_weight.panels, expected.panels)
-                    assert (product.bias is None) == (family != "gpt_oss")
+                    assert product.weights.scales is not None
+                    assert torch.equal(product.weights.panels[expert], expected.panels)
+                    assert torch.equal(product.weights.scales[expert], expected.scales)
 
 
 def test_weight_bytes_are_those_that_are_left(checkpoints: Path) -> None:
@@ -90,9 +79,10 @@ def test_weight_bytes_are_those_that_are_left(checkpoints: Path) -> None:
         loaded = load_tiny(family, checkpoints, is_replaced=False, quantization="int8")
         integers = sum(
             m.int8_weight.num_bytes
-            for m in [*loaded.module.modules(), *expert_products(loaded.module)]
+            for m in loaded.module.modules()
             if isinstance(m, QuantizedLinear)
         )
+        integers += sum(m.num_bytes for m in loaded.module.modules() if isinstance(m, Experts))
         floats = sum(p.nbytes for p in loaded.module.parameters())
         assert loaded.weight_bytes == integers + floats, family
         assert loaded.vocab_size == plain.vocab_size

@@ -1,0 +1,81 @@
+"""Weights of several linear layers of one shape, in the order in which they are multiplied.
+
+Owns: panels, the way there and back. Must not know: products, layers.
+A panel holds the weights of some outputs side by side, input by input, so that one number of a row
+is multiplied by a whole cache line or more.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["PANEL_WIDTH", "PanelWeights", "from_panels", "num_panels", "put", "to_panels"]
+
+PANEL_WIDTH = 64  # kPanelWidth in kernels/cpu/panel_linear.h
+
+
+@dataclass(frozen=True, slots=True)
+class PanelWeights:
+    """`panels` [groups, panels, in, PANEL_WIDTH], float32, bfloat16 or int8; the last panel of a
+    group is filled up with zeros. `scales` [groups, num_outputs] float32 with int8, else None.
+    """
+
+    panels: Tensor
+    num_outputs: int
+    scales: Tensor | None = None
+
+    @property
+    def num_groups(self) -> int:
+        return self.panels.shape[0]
+
+    @property
+    def num_inputs(self) -> int:
+        return self.panels.shape[2]
+
+    @property
+    def num_bytes(self) -> int:
+        return self.panels.nbytes + (0 if self.scales is None else self.scales.nbytes)
+
+    def dense(self, group: int) -> Tensor:
+        """What one group's weights stand for: float32 [out, in]."""
+        weight = from_panels(self.panels[group], self.num_outputs).float()
+        return weight if self.scales is None else weight * self.scales[group][:, None]
+
+
+def to_panels(weights: Iterable[Tensor], num_groups: int) -> PanelWeights:
+    """The weights [out, in] of each group, in their own dtype; one after the other, so that an
+    iterator may let go of what was taken.
+    """
+    panels: Tensor | None = None
+    num_outputs = 0
+    for group, weight in enumerate(weights):
+        num_outputs, num_inputs = weight.shape
+        if panels is None:
+            shape = (num_groups, num_panels(num_outputs), num_inputs, PANEL_WIDTH)
+            panels = weight.new_zeros(shape)
+        put(panels[group], 0, weight)
+    assert panels is not None, "there are no groups"
+    return PanelWeights(panels, num_outputs)
+
+
+def from_panels(panels: Tensor, num_outputs: int) -> Tensor:
+    """Panels [P, in, PANEL_WIDTH] in the usual order, [num_outputs, in]; copied."""
+    rows = panels.transpose(1, 2).reshape(-1, panels.shape[1])
+    return rows[:num_outputs].contiguous()
+
+
+def num_panels(num_outputs: int) -> int:
+    """How many panels hold so many outputs."""
+    return -(-num_outputs // PANEL_WIDTH)
+
+
+def put(panels: Tensor, first_output: int, weight: Tensor) -> None:
+    """Write the weights [rows, in] of outputs that begin with a panel where they belong."""
+    first = first_output // PANEL_WIDTH
+    whole = len(weight) // PANEL_WIDTH
+    count = whole * PANEL_WIDTH
+    blocks = weight[:count].reshape(whole, PANEL_WIDTH, weight.shape[1])
+    panels[first : first + whole] = blocks.transpose(1, 2)
+    if count < len(weight):
+        panels[first + whole, :, : len(weight) - count] = weight[count:].T

@@ -1,0 +1,96 @@
+"""The compiled product with weights in panels, on each instruction set."""
+
+import pytest
+import torch
+
+from kernels.grouped_linear.cases import GroupedLinearCase
+from kernels.int8_linear.weight import quantize_groups
+from kernels.panel_linear.cases import CASES, TOLERANCES, PanelLinearCase
+from kernels.panel_linear.reference import panel_linear as reference
+from kernels.panel_linear.weight import PanelWeights, to_panels
+from kernels.registry import resolve
+from kernels.tolerance import DTYPES
+from tests.kernels.arguments import arguments
+
+COUNTS = (0, 1, 5, 97, 12, 0, 13, 200, 6, 96, 3)
+
+
+def fast(*args, **kwargs):
+    return resolve("panel_linear", "cpu")(*args, **kwargs)
+
+
+def weights_of(kind, weight):
+    if kind == "int8":
+        return quantize_groups(weight, len(weight))
+    return to_panels(weight.to(getattr(torch, kind)), len(weight))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_it_agrees_with_the_reference(compiled, case, dtype):
+    inputs = case.make_inputs(dtype)
+    output = fast(**arguments(inputs))
+    assert output.dtype == dtype
+    assert output.is_contiguous()
+    TOLERANCES[dtype].check(output, reference(**arguments(inputs)))
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("num_inputs", [100, 700])
+def test_row_has_the_same_bits_alone_and_among_others(compiled, num_inputs, kind):
+    """The rows of its group, those of others and the threads do not matter."""
+    torch.set_num_threads(2)
+    case = GroupedLinearCase(
+        name="x", counts=COUNTS, num_inputs=num_inputs, num_outputs=150, has_bias=True
+    )
+    inputs = case.make_inputs(torch.float32)
+    weights = weights_of(kind, inputs.weight)
+    whole = fast(inputs.x, weights, inputs.ends, inputs.bias)
+    TOLERANCES[torch.float32].check(whole, reference(inputs.x, weights, inputs.ends, inputs.bias))
+    start = 0
+    for group, count in enumerate(COUNTS):
+        rows = inputs.x[start : start + count]
+        one = PanelWeights(
+            weights.panels[group : group + 1],
+            weights.num_outputs,
+            None if weights.scales is None else weights.scales[group : group + 1],
+        )
+        for part in (1, 2, count // 2, count):
+            ends = torch.tensor([len(rows[:part])], dtype=torch.int32)
+            alone = fast(rows[:part], one, ends, inputs.bias[group : group + 1])
+            assert torch.equal(alone, whole[start : start + len(rows[:part])])
+        start += count
+    torch.set_num_threads(1)
+    assert torch.equal(fast(inputs.x, weights, inputs.ends, inputs.bias), whole)
+
+
+def test_rows_with_gaps_and_columns_are_read(compiled):
+    inputs = PanelLinearCase(
+        name="x", grouped=GroupedLinearCase(name="x", counts=(3, 9))
+    ).make_inputs(torch.float32)
+    expected = fast(inputs.x, inputs.weights, inputs.ends)
+    wide = torch.cat((inputs.x, inputs.x), dim=1)[:, 48:]
+    assert torch.equal(fast(wide, inputs.weights, inputs.ends), expected)
+    assert torch.equal(fast(inputs.x.T.contiguous().T, inputs.weights, inputs.ends), expected)
+
+
+@pytest.mark.parametrize("ends", [(3, 11), (3, 13), (13, 12), (-1, 12)])
+def test_ends_that_leave_the_rows_are_refused(compiled, ends):
+    inputs = PanelLinearCase(
+        name="x", grouped=GroupedLinearCase(name="x", counts=(3, 9))
+    ).make_inputs(torch.float32)
+    with pytest.raises(IndexError, match="panel_linear"):
+        fast(inputs.x, inputs.weights, torch.tensor(ends, dtype=torch.int32))
+
+
+def test_shapes_that_do_not_fit_together_are_refused(compiled):
+    inputs = CASES[2].make_inputs(torch.float32)
+    x, weights, ends = inputs.x, inputs.weights, inputs.ends
+    for wrong in (
+        (x[:, 1:], weights, ends, None),
+        (x[0], weights, ends, None),
+        (x, weights, ends.repeat(2), None),
+        (x, weights, ends, torch.ones(1, 79)),
+    ):
+        with pytest.raises(ValueError, match="do not fit together"):
+            fast(*wrong)
