@@ -3,15 +3,18 @@
 Owns: which keys each role takes. Must not know: templates (template.py), sampling.
 
 Content may be absent or null in every role, as OpenAI accepts it. An answer of the server can be
-sent back as it is: `annotations`, `refusal` and `audio` are taken and left out of the prompt.
+sent back as it is: `annotations`, `refusal` and `audio` are taken and left out of the prompt, and
+so are keys that libraries add to it (openai's `parsed`, litellm's `provider_specific_fields`, a
+call's `index` in a stream). Where an answer says nothing, an unknown key is taken for a misspelled
+one, as in other roles.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.content import AnswerContent, TextContent, UserContent
-from schemas.strict import StrictModel, by_tag
+from schemas.strict import LenientModel, StrictModel, by_tag
 
 __all__ = [
     "AssistantMessage",
@@ -29,8 +32,26 @@ __all__ = [
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\s<|\\/>]+$")]
 """A participant. The pattern is OpenAI's; it keeps special tokens out of templates."""
 
+_SAYING = frozenset(("content", "tool_calls", "function_call", "refusal", "audio"))
 
-class SystemMessage(StrictModel):
+
+class _Message(StrictModel):
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out(cls, value: Any) -> Any:
+        """Without keys of other roles, or of nobody, that are null: those are as good as absent."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            k: v for k, v in value.items() if k in cls.model_fields or not cls._is_added(v, value)
+        }
+
+    @classmethod
+    def _is_added(cls, value: Any, _message: dict[str, Any]) -> bool:
+        return value is None
+
+
+class SystemMessage(_Message):
     """Instructions."""
 
     role: Literal["system"]
@@ -38,7 +59,7 @@ class SystemMessage(StrictModel):
     name: Name | None = None
 
 
-class DeveloperMessage(StrictModel):
+class DeveloperMessage(_Message):
     """Instructions, under their newer name."""
 
     role: Literal["developer"]
@@ -46,7 +67,7 @@ class DeveloperMessage(StrictModel):
     name: Name | None = None
 
 
-class UserMessage(StrictModel):
+class UserMessage(_Message):
     """What the user says."""
 
     role: Literal["user"]
@@ -54,14 +75,14 @@ class UserMessage(StrictModel):
     name: Name | None = None
 
 
-class FunctionCall(StrictModel):
+class FunctionCall(LenientModel):
     """A call as a model wrote it: `arguments` is meant to be JSON, and may not be."""
 
     name: str
     arguments: str
 
 
-class FunctionToolCall(StrictModel):
+class FunctionToolCall(LenientModel):
     """A call of a function tool."""
 
     id: str
@@ -69,14 +90,14 @@ class FunctionToolCall(StrictModel):
     function: FunctionCall
 
 
-class CustomCall(StrictModel):
+class CustomCall(LenientModel):
     """A call with free text."""
 
     name: str
     input: str
 
 
-class CustomToolCall(StrictModel):
+class CustomToolCall(LenientModel):
     """A call of a custom tool."""
 
     id: str
@@ -84,7 +105,7 @@ class CustomToolCall(StrictModel):
     custom: CustomCall
 
 
-class AudioReference(StrictModel):
+class AudioReference(LenientModel):
     """An earlier spoken answer."""
 
     id: str
@@ -96,7 +117,7 @@ ToolCall = Annotated[
 ]
 
 
-class AssistantMessage(StrictModel):
+class AssistantMessage(_Message):
     """What the model said. `reasoning` and `reasoning_content` are one thing under two names."""
 
     role: Literal["assistant"]
@@ -110,8 +131,12 @@ class AssistantMessage(StrictModel):
     reasoning: str | None = None
     reasoning_content: str | None = None
 
+    @classmethod
+    def _is_added(cls, value: Any, message: dict[str, Any]) -> bool:
+        return value is None or not _SAYING.isdisjoint(message)
 
-class ToolMessage(StrictModel):
+
+class ToolMessage(_Message):
     """What a tool answered. OpenAI's own examples name the function here, so `name` is taken."""
 
     role: Literal["tool"]
@@ -120,7 +145,7 @@ class ToolMessage(StrictModel):
     name: Name | None = None
 
 
-class FunctionMessage(StrictModel):
+class FunctionMessage(_Message):
     """What a function answered, before there were tools."""
 
     role: Literal["function"]

@@ -21,6 +21,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 __all__ = [
     "UNSUPPORTED_VALUE",
     "WRONG_TYPE",
+    "LenientModel",
     "StrictModel",
     "by_tag",
     "by_type",
@@ -39,6 +40,12 @@ class StrictModel(BaseModel):
     """Nothing is coerced, unknown keys are errors, numbers are finite."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class LenientModel(StrictModel):
+    """The same for what clients send back: keys that it does not know are left out."""
+
+    model_config = ConfigDict(extra="ignore")
 
 
 def checked(annotation: Any) -> Callable[[Any], Any]:

@@ -5,14 +5,14 @@ templates, tokenizers. Works on the client's own objects, so that keys keep thei
 print tools, and some calls, as JSON), and never changes them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 __all__ = ["template_message", "template_tool"]
 
-_LEFT_OUT = frozenset(
-    ("content", "refusal", "audio", "annotations", "function_call", "reasoning_content")
-)
+# What templates know; the rest was added by somebody's library.
+_MESSAGE_KEYS = frozenset(("role", "name", "tool_call_id"))
+_CALL_KEYS, _FUNCTION_KEYS = frozenset(("id", "type", "function")), frozenset(("name", "arguments"))
 _PART_SEPARATOR = "\n"
 
 
@@ -25,9 +25,7 @@ def template_message(message: Mapping[str, Any], *, keep_parts: bool = False) ->
     both its names. `developer` stays as it is, and so do the arguments of calls: a JSON text, which
     not every template wants as an object.
     """
-    result = {
-        key: value for key, value in message.items() if value is not None and key not in _LEFT_OUT
-    }
+    result = _known(message, _MESSAGE_KEYS)
     result["content"] = _content(message, keep_parts)
     if result["role"] == "function":
         result["role"] = "tool"
@@ -66,10 +64,14 @@ def _texts(parts: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:
-    result = _present(call)
+    result = _known(call, _CALL_KEYS)
     if "function" in result:
-        result["function"] = _present(call["function"])
+        result["function"] = _known(call["function"], _FUNCTION_KEYS)
     return result
+
+
+def _known(mapping: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if value is not None and key in keys}
 
 
 def _present(mapping: Mapping[str, Any]) -> dict[str, Any]:

@@ -156,6 +156,49 @@ def test_an_answer_of_the_server_can_be_sent_back():
     assert [message.role for message in request.messages] == ["user", "assistant", "tool"]
 
 
+ADDED = {
+    "openai's parse": {"parsed": None},
+    "openai's parse with a format": {"parsed": {"city": "Paris"}},
+    "litellm": {"provider_specific_fields": {"refusal": None}},
+    "another endpoint": {"id": "msg_1", "reasoning_details": [], "cache_control": {"type": "x"}},
+}
+
+
+@pytest.mark.parametrize("added", ADDED.values(), ids=ADDED)
+def test_what_libraries_add_to_an_answer_is_left_out(added):
+    call = {**CALL, "index": 0, "function": {**CALL["function"], "parsed_arguments": {"a": 1}}}
+    tool = {"role": "tool", "tool_call_id": CALL["id"], "content": "5"}
+    for plain, sent in (
+        ({"content": "ok"}, {"content": "ok"}),
+        ({"content": None, "tool_calls": [CALL]}, {"content": None, "tool_calls": [call]}),
+    ):
+        behind = [tool] if "tool_calls" in plain else []
+        one, other = (
+            parse_chat_request(talk(USER, {"role": "assistant", **said}, *behind))
+            for said in (plain, {**sent, **added})
+        )
+        assert one.template_messages() == other.template_messages()
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "user", "assistant", "tool"])
+def test_keys_of_other_roles_may_be_null(role):
+    null = dict.fromkeys(("name", "tool_calls", "function_call", "refusal", "parsed", "zzz"))
+    message = {"role": role, "content": "x", **null}
+    before = []
+    if role == "tool":
+        before = [{"role": "assistant", "content": None, "tool_calls": [CALL]}]
+        message["tool_call_id"] = CALL["id"]
+    parsed = parse_chat_request(talk(*before, message)).messages
+    assert parsed[-1].content == "x"
+
+
+@pytest.mark.parametrize("key", ["contnt", "parsed"])
+def test_an_answer_that_says_nothing_is_not_guessed_at(key):
+    assert_refused(
+        talk({"role": "assistant", key: "x"}), "unknown_parameter", f"messages[0].{key}", []
+    )
+
+
 @pytest.mark.parametrize("role", ["system", "developer", "user", "assistant"])
 @pytest.mark.parametrize("content", [{}, {"content": None}])
 def test_content_may_be_absent(role, content):
