@@ -94,7 +94,8 @@ class Experts(nn.Module):
         self.num_experts = int(weight.shape[0])
         self._numbers = torch.arange(self.num_experts, device=weight.device)
         self._activate = _activation(experts, weight.device)
-        self._norm = experts.post_expert_norm if experts.has_post_expert_norm else None
+        has_norm = getattr(experts, "has_post_expert_norm", False)  # transformers 5.17 has none
+        self._norm = experts.post_expert_norm if has_norm else None
         first = "gate_up_proj" if experts.has_gate else "up_proj"
         self.products = tuple(
             _product(*_take(experts, name), is_int8=is_int8) for name in (first, "down_proj")

@@ -81,6 +81,13 @@ def test_a_row_has_its_own_output_in_any_order(checkpoints: Path) -> None:
     torch.testing.assert_close(experts(x[order], index[order], weights[order]), made[order])
 
 
+def test_modules_of_transformers_5_17_lack_a_flag(checkpoints: Path) -> None:
+    module = load_tiny("qwen3_moe", checkpoints, is_replaced=False).module
+    for experts in experts_of(module).values():
+        del experts.has_post_expert_norm
+    assert len(replace_experts(module)) == 2
+
+
 def test_other_modules_and_other_devices_keep_their_own(checkpoints: Path) -> None:
     assert replace_experts(load_tiny("llama", checkpoints).module) == []
     module = load_tiny("qwen3_moe", checkpoints, is_replaced=False).module.to("meta")
