@@ -40,11 +40,10 @@ class _Message(StrictModel):
     @classmethod
     def _leave_out(cls, value: Any) -> Any:
         """Without keys of other roles, or of nobody, that are null: those are as good as absent."""
-        if not isinstance(value, dict):
+        known = cls.model_fields.keys()
+        if not isinstance(value, dict) or value.keys() <= known:
             return value
-        return {
-            k: v for k, v in value.items() if k in cls.model_fields or not cls._is_added(v, value)
-        }
+        return {k: v for k, v in value.items() if k in known or not cls._is_added(v, value)}
 
     @classmethod
     def _is_added(cls, value: Any, _message: dict[str, Any]) -> bool:
