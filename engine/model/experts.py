@@ -184,7 +184,7 @@ def _product(weight: Tensor, bias: Tensor | None, *, is_int8: bool) -> _Product:
         return GroupedProduct(weight, bias, resolve("grouped_linear", device))
     make = quantize_groups if is_int8 else to_panels
     return PanelProduct(
-        make(weight, len(weight)),
+        make(weight),
         None if bias is None else bias.float(),
         resolve("panel_linear", device),
     )

@@ -3,12 +3,12 @@
 Owns: checking the tensors and handing them over.
 """
 
-import torch
+import ctypes
+
 from torch import Tensor
 
 from kernels.int8_linear.weight import Int8Weight
-from kernels.panel_linear.cpu import panel_linear
-from kernels.panel_linear.weight import PanelWeights
+from kernels.panel_linear.cpu import multiply
 
 __all__ = ["int8_linear"]
 
@@ -20,7 +20,7 @@ def int8_linear(x: Tensor, weight: Int8Weight, bias: Tensor | None = None) -> Te
         shapes = tuple(x.shape), (num_outputs, num_inputs), bias if bias is None else bias.shape
         raise ValueError(f"x, weight and bias do not fit together: {shapes}")
     rows = x.reshape(-1, num_inputs)
-    weights = PanelWeights(weight.panels.unsqueeze(0), num_outputs, weight.scales.unsqueeze(0))
-    ends = torch.tensor([len(rows)], dtype=torch.int32)
-    output = panel_linear(rows, weights, ends, None if bias is None else bias.unsqueeze(0))
+    end = ctypes.c_int32(len(rows))
+    address = ctypes.addressof(end)
+    output = multiply(rows, weight.panels, weight.scales, bias, address, 1, num_outputs)
     return output.view(*x.shape[:-1], num_outputs)

@@ -5,7 +5,7 @@ Symmetric: an output's weights are -127 to 127 times its scale, so a zero stays 
 moves by more than half a scale.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,7 @@ from kernels.panel_linear.weight import (
     put,
 )
 
-__all__ = ["PANEL_WIDTH", "Int8Weight", "merge", "quantize", "quantize_groups"]
+__all__ = ["Int8Weight", "merge", "quantize", "quantize_groups"]
 
 _LARGEST = 127
 # Panels whose weights are in float32 at a time: at 4,096 inputs 16 MiB.
@@ -74,18 +74,16 @@ def quantize(weight: Tensor) -> Int8Weight:
     return Int8Weight(panels, scales)
 
 
-def quantize_groups(weights: Iterable[Tensor], num_groups: int) -> PanelWeights:
-    """`quantize` for the weights [out, in] of each group."""
-    panels: Tensor | None = None
-    scales: list[Tensor] = []
+def quantize_groups(weights: Tensor) -> PanelWeights:
+    """`quantize` for the weights [out, in] of each group, [groups, out, in]."""
+    num_groups, num_outputs, num_inputs = weights.shape
+    shape = (num_groups, num_panels(num_outputs), num_inputs, PANEL_WIDTH)
+    panels = weights.new_empty(shape, dtype=torch.int8)
+    scales = weights.new_empty(num_groups, num_outputs, dtype=torch.float32)
     for group, weight in enumerate(weights):
         made = quantize(weight)
-        if panels is None:
-            panels = made.panels.new_empty(num_groups, *made.panels.shape)
-        panels[group] = made.panels
-        scales.append(made.scales)
-    assert panels is not None, "there are no groups"
-    return PanelWeights(panels, len(scales[0]), torch.stack(scales))
+        panels[group], scales[group] = made.panels, made.scales
+    return PanelWeights(panels, num_outputs, scales)
 
 
 def merge(weights: Sequence[Int8Weight]) -> Int8Weight:

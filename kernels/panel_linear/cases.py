@@ -41,7 +41,7 @@ class PanelLinearCase:
         weight = plain.weight.to(self.weight_dtype or dtype)
         return PanelLinearInputs(
             x=plain.x,
-            weights=to_panels(weight, len(weight)),
+            weights=to_panels(weight),
             ends=plain.ends,
             bias=None if plain.bias is None else plain.bias.float(),
         )

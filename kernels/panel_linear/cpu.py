@@ -14,7 +14,7 @@ from kernels.cpu_library import cpu_library
 from kernels.panel_linear import reference
 from kernels.panel_linear.weight import PanelWeights
 
-__all__ = ["panel_linear"]
+__all__ = ["multiply", "panel_linear"]
 
 _WEIGHT_TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 
@@ -48,30 +48,44 @@ def panel_linear(
     ):
         shapes = tuple(x.shape), (groups, outputs, inputs), tuple(ends.shape)
         raise ValueError(f"x, weights, ends and bias do not fit together: {shapes}")
-    weight_type = _WEIGHT_TYPES.get(weights.panels.dtype)
-    if weight_type is None:
+    if weights.panels.dtype not in _WEIGHT_TYPES:
         return reference.panel_linear(x, weights, ends, bias)
+    ends = ends.to(torch.int32).contiguous()
+    return multiply(x, weights.panels, weights.scales, bias, ends.data_ptr(), groups, outputs)
+
+
+def multiply(
+    x: Tensor,
+    panels: Tensor,
+    scales: Tensor | None,
+    bias: Tensor | None,
+    ends: int,
+    num_groups: int,
+    num_outputs: int,
+) -> Tensor:
+    """The call itself, for what fits together. `panels`: [..., P, in, PANEL_WIDTH], contiguous as
+    are `scales`; `ends`: the address of `num_groups` int32.
+    """
     rows = x.to(torch.float32)
     if rows.stride(1) != 1:
         rows = rows.contiguous()
     if bias is not None:
         bias = bias.to(torch.float32).contiguous()
-    ends = ends.to(torch.int32).contiguous()
-    output = torch.empty(len(rows), outputs)
+    output = torch.empty(len(rows), num_outputs)
     _call(
         _Arguments(
             rows.data_ptr(),
-            weights.panels.data_ptr(),
-            None if weights.scales is None else weights.scales.data_ptr(),
+            panels.data_ptr(),
+            None if scales is None else scales.data_ptr(),
             None if bias is None else bias.data_ptr(),
             output.data_ptr(),
-            ends.data_ptr(),
-            groups,
+            ends,
+            num_groups,
             len(rows),
-            inputs,
-            outputs,
+            rows.shape[1],
+            num_outputs,
             rows.stride(0),
-            weight_type,
+            _WEIGHT_TYPES[panels.dtype],
             torch.get_num_threads(),
         )
     )

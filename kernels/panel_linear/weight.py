@@ -5,7 +5,6 @@ A panel holds the weights of some outputs side by side, input by input, so that 
 is multiplied by a whole cache line or more.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -43,19 +42,12 @@ class PanelWeights:
         return weight if self.scales is None else weight * self.scales[group][:, None]
 
 
-def to_panels(weights: Iterable[Tensor], num_groups: int) -> PanelWeights:
-    """The weights [out, in] of each group, in their own dtype; one after the other, so that an
-    iterator may let go of what was taken.
-    """
-    panels: Tensor | None = None
-    num_outputs = 0
+def to_panels(weights: Tensor) -> PanelWeights:
+    """The weights [groups, out, in], in their own dtype."""
+    num_groups, num_outputs, num_inputs = weights.shape
+    panels = weights.new_zeros(num_groups, num_panels(num_outputs), num_inputs, PANEL_WIDTH)
     for group, weight in enumerate(weights):
-        num_outputs, num_inputs = weight.shape
-        if panels is None:
-            shape = (num_groups, num_panels(num_outputs), num_inputs, PANEL_WIDTH)
-            panels = weight.new_zeros(shape)
         put(panels[group], 0, weight)
-    assert panels is not None, "there are no groups"
     return PanelWeights(panels, num_outputs)
 
 

@@ -5,7 +5,8 @@ import torch
 
 from kernels.int8_linear.cases import CASES, TOLERANCES
 from kernels.int8_linear.reference import int8_linear
-from kernels.int8_linear.weight import PANEL_WIDTH, Int8Weight, merge, quantize
+from kernels.int8_linear.weight import Int8Weight, merge, quantize
+from kernels.panel_linear.weight import PANEL_WIDTH
 from kernels.tolerance import DTYPES
 from tests.kernels.arguments import arguments
 

@@ -15,7 +15,7 @@ from tests.kernels.arguments import arguments
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_panels_hold_each_groups_weights(num_outputs, dtype):
     weight = torch.randn(3, num_outputs, 7).to(dtype)
-    made = to_panels(iter(weight), 3)
+    made = to_panels(weight)
     assert made.panels.dtype == dtype
     assert made.panels.shape == (3, -(-num_outputs // PANEL_WIDTH), 7, PANEL_WIDTH)
     assert (made.num_groups, made.num_inputs, made.num_outputs) == (3, 7, num_outputs)
@@ -27,7 +27,7 @@ def test_panels_hold_each_groups_weights(num_outputs, dtype):
 
 def test_groups_are_rounded_as_each_alone():
     weight = torch.randn(3, 70, 9)
-    made = quantize_groups(iter(weight), 3)
+    made = quantize_groups(weight)
     assert made.scales is not None
     assert made.num_bytes == made.panels.nbytes + made.scales.nbytes
     for group in range(3):

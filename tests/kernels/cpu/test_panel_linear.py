@@ -21,8 +21,8 @@ def fast(*args, **kwargs):
 
 def weights_of(kind, weight):
     if kind == "int8":
-        return quantize_groups(weight, len(weight))
-    return to_panels(weight.to(getattr(torch, kind)), len(weight))
+        return quantize_groups(weight)
+    return to_panels(weight.to(getattr(torch, kind)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
