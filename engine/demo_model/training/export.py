@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
+from engine.demo_model.training.growth import set_weights
 from engine.demo_model.training.network import Network, Shape
 from engine.demo_model.training.rendering import TEMPLATE_PATH
 from engine.demo_model.training.tokenizer import END_TOKEN, PAD_TOKEN, save_tokenizer
@@ -57,11 +58,17 @@ def _exported_name(name: str) -> str:
 def restore(network: Network, folder: Path) -> Tokenizer:
     """Sets the weights of `network` to those of an exported folder; returns its tokenizer.
 
-    Raises RuntimeError if the network has another shape.
+    A larger network starts with the same outputs, but for what the norms' epsilon weighs.
+    Raises ValueError if it is smaller.
     """
     tensors = load_file(folder / _WEIGHTS)
-    found = {name: tensors[_exported_name(name)].float() for name in network.weights}
-    network.weights.load_state_dict(found)
+    set_weights(
+        dict(network.weights.items()),
+        {
+            name.removeprefix("model.").removesuffix(".weight").replace(".", "/"): value.float()
+            for name, value in tensors.items()
+        },
+    )
     return Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 

@@ -58,6 +58,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--hidden-size", type=int, default=Shape.hidden_size)
     parser.add_argument("--num-layers", type=int, default=Shape.num_layers)
+    parser.add_argument("--num-heads", type=int, default=Shape.num_heads)
     parser.add_argument("--intermediate-size", type=int, default=Shape.intermediate_size)
     parser.add_argument("--matrix-rate", type=float, default=0.006)
     parser.add_argument("--other-rate", type=float, default=0.0015)
@@ -113,6 +114,8 @@ class Trainer:
         shape = Shape(
             hidden_size=arguments.hidden_size,
             num_layers=arguments.num_layers,
+            num_heads=arguments.num_heads,
+            num_kv_heads=arguments.num_heads,
             intermediate_size=arguments.intermediate_size,
         )
         self.network = Network(shape, compiled=not arguments.no_compile).to(arguments.device)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -186,6 +187,40 @@ def test_exported_weights_can_be_gone_on_from(tokenizer: Tokenizer, folder: Path
     exported = Network(SMALL)
     for name, value in exported.weights.items():
         assert torch.equal(network.weights[name], value.bfloat16().float()), name
+
+
+def test_a_larger_network_goes_on_from_the_outputs_of_a_smaller_one(folder: Path) -> None:
+    small = Network(SMALL)
+    restore(small, folder)
+    larger = replace(
+        SMALL,
+        hidden_size=SMALL.hidden_size + 24,
+        num_layers=SMALL.num_layers + 1,
+        num_heads=2 * SMALL.num_heads,
+        num_kv_heads=2 * SMALL.num_kv_heads,
+        intermediate_size=SMALL.intermediate_size + 16,
+    )
+    grown = Network(larger)
+    restore(grown, folder)
+    tokens = torch.randint(0, SMALL.vocab_size, (80,))
+    given = (tokens, torch.arange(40).repeat(2), [(2, 40)])
+    logits = grown.logits(grown.hidden(*given))
+    # The norms' epsilon weighs more beside further zeros: 0.0004 of logits around 0.2.
+    torch.testing.assert_close(logits, small.logits(small.hidden(*given)), rtol=0, atol=1e-3)
+
+    logits.logsumexp(-1).mean().backward()  # type: ignore[no-untyped-call]
+    for name in ("layers/0/self_attn/o_proj", "layers/0/mlp/down_proj", "embed_tokens"):
+        gradient = grown.weights[name].grad
+        assert gradient is not None
+        assert gradient[-1].any(), f"the last row of {name} cannot grow"
+        assert gradient[:, -1].any(), f"the last column of {name} cannot grow"
+
+    with pytest.raises(ValueError, match="must be those of the weights to start from, or larger"):
+        restore(Network(replace(SMALL, intermediate_size=8)), folder)
+    with pytest.raises(ValueError, match="fewer layers"):
+        restore(Network(replace(SMALL, num_layers=SMALL.num_layers - 1)), folder)
+    with pytest.raises(ValueError, match="the width of a head cannot grow"):
+        restore(Network(replace(SMALL, head_dim=2 * SMALL.head_dim)), folder)
 
 
 def test_training_lowers_the_loss_and_the_check_sees_it() -> None:
