@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from engine.device import compute_capability, computes_bfloat16
+from engine.model.panels import is_bfloat16
 from kernels.grouped_linear import GroupedLinear
-from kernels.int8_linear.weight import quantize_groups
 from kernels.panel_linear import PanelLinear
+from kernels.panel_linear.int8 import quantize_groups
 from kernels.panel_linear.weight import PanelWeights, to_panels
 from kernels.registry import available, resolve
 
@@ -182,9 +183,9 @@ def _product(weight: Tensor, bias: Tensor | None, *, is_int8: bool) -> _Product:
     is_panels = device.type == "cpu" and weight.dtype in _PANEL_DTYPES
     if not is_int8 and (not is_panels or _is_reference("panel_linear", device)):
         return GroupedProduct(weight, bias, resolve("grouped_linear", device))
-    make = quantize_groups if is_int8 else to_panels
+    narrow = torch.bfloat16 if is_bfloat16(weight) else weight.dtype
     return PanelProduct(
-        make(weight),
+        quantize_groups(weight) if is_int8 else to_panels(weight, narrow),
         None if bias is None else bias.float(),
         resolve("panel_linear", device),
     )

@@ -1,7 +1,6 @@
 """Linear layers with weights in panels, spelled out. Owns: the reference on any device."""
 
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, cat
 
 from kernels.panel_linear.weight import PanelWeights
 
@@ -9,14 +8,22 @@ __all__ = ["panel_linear"]
 
 
 def panel_linear(
-    x: Tensor, weights: PanelWeights, ends: Tensor, bias: Tensor | None = None
+    x: Tensor, weights: PanelWeights, ends: Tensor | None = None, bias: Tensor | None = None
 ) -> Tensor:
     """See `kernels.panel_linear.PanelLinear`."""
-    output = x.new_empty(x.shape[0], weights.num_outputs)
+    rows = x.reshape(-1, weights.num_inputs)
+    output = x.new_empty(len(rows), weights.num_outputs)
     start = 0
-    for group, end in enumerate(ends.tolist()):
+    for group, end in enumerate([len(rows)] if ends is None else ends.tolist()):
         if start < end:
-            made = functional.linear(x[start:end].float(), weights.dense(group))
+            made = _product(rows[start:end].float(), weights, group)
             output[start:end] = made if bias is None else made + bias[group].float()
         start = end
-    return output
+    return output.view(*x.shape[:-1], weights.num_outputs)
+
+
+def _product(rows: Tensor, weights: PanelWeights, group: int) -> Tensor:
+    # One panel at a time: a whole vocabulary in float32 would need its old memory again.
+    sums = cat([rows @ panel.float() for panel in weights.panels[group]], dim=1)
+    sums = sums[:, : weights.num_outputs]
+    return sums if weights.scales is None else sums * weights.scales[group]

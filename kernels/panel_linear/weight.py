@@ -5,13 +5,26 @@ A panel holds the weights of some outputs side by side, input by input, so that 
 is multiplied by a whole cache line or more.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-__all__ = ["PANEL_WIDTH", "PanelWeights", "from_panels", "num_panels", "put", "to_panels"]
+__all__ = [
+    "PANEL_WIDTH",
+    "PanelWeights",
+    "from_panels",
+    "merge",
+    "num_panels",
+    "pieces",
+    "put",
+    "to_panels",
+]
 
 PANEL_WIDTH = 64  # kPanelWidth in kernels/cpu/panel_linear.h
+# Panels that are made at a time from weights of another dtype: in float32, at 4,096 inputs, 16 MiB.
+_PANELS_PER_PIECE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +49,32 @@ class PanelWeights:
     def num_bytes(self) -> int:
         return self.panels.nbytes + (0 if self.scales is None else self.scales.nbytes)
 
-    def dense(self, group: int) -> Tensor:
+    def dense(self, group: int = 0) -> Tensor:
         """What one group's weights stand for: float32 [out, in]."""
         weight = from_panels(self.panels[group], self.num_outputs).float()
         return weight if self.scales is None else weight * self.scales[group][:, None]
 
 
-def to_panels(weights: Tensor) -> PanelWeights:
-    """The weights [groups, out, in], in their own dtype."""
+def to_panels(weights: Tensor, dtype: torch.dtype | None = None) -> PanelWeights:
+    """The weights [groups, out, in], in their own dtype or in this one."""
     num_groups, num_outputs, num_inputs = weights.shape
-    panels = weights.new_zeros(num_groups, num_panels(num_outputs), num_inputs, PANEL_WIDTH)
+    shape = (num_groups, num_panels(num_outputs), num_inputs, PANEL_WIDTH)
+    panels = weights.new_zeros(shape, dtype=dtype or weights.dtype)
     for group, weight in enumerate(weights):
-        put(panels[group], 0, weight)
+        for rows in pieces(num_outputs):
+            put(panels[group], rows.start, weight[rows].to(panels.dtype))
     return PanelWeights(panels, num_outputs)
+
+
+def merge(layers: Sequence[PanelWeights]) -> PanelWeights:
+    """Layers of one group and of the same inputs as one, outputs in that order."""
+    num_outputs = sum(each.num_outputs for each in layers)
+    given = [each.scales for each in layers if each.scales is not None]
+    scales = torch.cat(given, dim=1) if given else None
+    if all(each.num_outputs % PANEL_WIDTH == 0 for each in layers):
+        return PanelWeights(torch.cat([each.panels for each in layers], dim=1), num_outputs, scales)
+    weight = torch.cat([from_panels(each.panels[0], each.num_outputs) for each in layers])
+    return PanelWeights(to_panels(weight[None]).panels, num_outputs, scales)
 
 
 def from_panels(panels: Tensor, num_outputs: int) -> Tensor:
@@ -60,6 +86,13 @@ def from_panels(panels: Tensor, num_outputs: int) -> Tensor:
 def num_panels(num_outputs: int) -> int:
     """How many panels hold so many outputs."""
     return -(-num_outputs // PANEL_WIDTH)
+
+
+def pieces(num_outputs: int) -> Iterator[slice]:
+    """Consecutive outputs, some whole panels at a time."""
+    step = _PANELS_PER_PIECE * PANEL_WIDTH
+    for start in range(0, num_outputs, step):
+        yield slice(start, min(start + step, num_outputs))
 
 
 def put(panels: Tensor, first_output: int, weight: Tensor) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from engine.build import build_engine
 from engine.config import CacheConfig, EngineConfig, ModelConfig
 from kernels.cpu_library import cpu_library
-from kernels.int8_linear.weight import quantize
+from kernels.panel_linear.int8 import quantize
 from tests.engine.golden import expected, generated, own_tokens
 from tests.engine.tiny_engine import load_tiny, tiny_engine
 from tests.engine.tiny_models import tiny_model
@@ -29,7 +29,7 @@ def dequantized_model(family: str) -> Any:
     model = copy.deepcopy(plain)
     for name, linear in plain.named_modules():
         if isinstance(linear, nn.Linear):
-            rounded = nn.Parameter(quantize(linear.weight.detach()).dequantized())
+            rounded = nn.Parameter(quantize(linear.weight.detach()).dense())
             model.get_submodule(name).weight = rounded  # the embedding keeps its own
     for name, stack in model.named_parameters():
         if ".experts." in name and stack.dim() == 3:
@@ -37,7 +37,7 @@ def dequantized_model(family: str) -> Any:
             is_transposed = plain.get_submodule(name.rpartition(".")[0]).is_transposed
             for weight in stack.data:
                 rows = weight.t() if is_transposed else weight
-                rows.copy_(quantize(rows).dequantized())
+                rows.copy_(quantize(rows).dense())
     return model
 
 

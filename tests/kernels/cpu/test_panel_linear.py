@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from kernels.grouped_linear.cases import GroupedLinearCase
-from kernels.int8_linear.weight import quantize_groups
-from kernels.panel_linear.cases import CASES, TOLERANCES, PanelLinearCase
+from kernels.panel_linear.cases import CASES, TOLERANCES, PanelLinearCase, panels_of
 from kernels.panel_linear.reference import panel_linear as reference
-from kernels.panel_linear.weight import PanelWeights, to_panels
+from kernels.panel_linear.weight import PanelWeights
 from kernels.registry import resolve
 from kernels.tolerance import DTYPES
 from tests.kernels.arguments import arguments
@@ -17,12 +16,6 @@ COUNTS = (0, 1, 5, 97, 12, 0, 13, 200, 6, 96, 3)
 
 def fast(*args, **kwargs):
     return resolve("panel_linear", "cpu")(*args, **kwargs)
-
-
-def weights_of(kind, weight):
-    if kind == "int8":
-        return quantize_groups(weight)
-    return to_panels(weight.to(getattr(torch, kind)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -35,7 +28,7 @@ def test_it_agrees_with_the_reference(compiled, case, dtype):
     TOLERANCES[dtype].check(output, reference(**arguments(inputs)))
 
 
-@pytest.mark.parametrize("kind", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.int8], ids=str)
 @pytest.mark.parametrize("num_inputs", [100, 700])
 def test_row_has_the_same_bits_alone_and_among_others(compiled, num_inputs, kind):
     """The rows of its group, those of others and the threads do not matter."""
@@ -44,7 +37,7 @@ def test_row_has_the_same_bits_alone_and_among_others(compiled, num_inputs, kind
         name="x", counts=COUNTS, num_inputs=num_inputs, num_outputs=150, has_bias=True
     )
     inputs = case.make_inputs(torch.float32)
-    weights = weights_of(kind, inputs.weight)
+    weights = panels_of(inputs.weight, kind)
     whole = fast(inputs.x, weights, inputs.ends, inputs.bias)
     TOLERANCES[torch.float32].check(whole, reference(inputs.x, weights, inputs.ends, inputs.bias))
     start = 0
@@ -64,6 +57,26 @@ def test_row_has_the_same_bits_alone_and_among_others(compiled, num_inputs, kind
     assert torch.equal(fast(inputs.x, weights, inputs.ends, inputs.bias), whole)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.int8], ids=str)
+def test_row_of_one_group_has_the_same_bits_in_any_company(compiled, kind, dtype):
+    """Rows beside it, their number, their order and the threads do not matter."""
+    torch.set_num_threads(2)
+    case = GroupedLinearCase(
+        name="x", counts=(230,), num_inputs=300, num_outputs=150, has_bias=True
+    )
+    inputs = case.make_inputs(dtype)
+    x, bias, weights = inputs.x, inputs.bias.float(), panels_of(inputs.weight, kind)
+    whole = fast(x, weights, None, bias)
+    assert torch.equal(fast(x, weights, inputs.ends, bias), whole)
+    for count in (1, 2, 3, 5, 6, 7, 12, 13, 23, 24, 25, 64, 95, 96, 97, 193):
+        assert torch.equal(fast(x[:count], weights, None, bias), whole[:count])
+        assert torch.equal(fast(x[-count:], weights, None, bias), whole[-count:])
+    assert torch.equal(fast(x.flip(0), weights, None, bias), whole.flip(0))
+    torch.set_num_threads(1)
+    assert torch.equal(fast(x, weights, None, bias), whole)
+
+
 def test_rows_with_gaps_and_columns_are_read(compiled):
     inputs = PanelLinearCase(
         name="x", grouped=GroupedLinearCase(name="x", counts=(3, 9))
@@ -72,6 +85,18 @@ def test_rows_with_gaps_and_columns_are_read(compiled):
     wide = torch.cat((inputs.x, inputs.x), dim=1)[:, 48:]
     assert torch.equal(fast(wide, inputs.weights, inputs.ends), expected)
     assert torch.equal(fast(inputs.x.T.contiguous().T, inputs.weights, inputs.ends), expected)
+
+
+def test_leading_dimensions_keep_their_shape(compiled):
+    inputs = PanelLinearCase(
+        name="x", grouped=GroupedLinearCase(name="x", counts=(6,)), has_ends=False
+    ).make_inputs(torch.float32)
+    x, weights = inputs.x, inputs.weights
+    expected = fast(x, weights)
+    wide = torch.cat((x, x), dim=1).view(2, 3, 96)
+    assert torch.equal(fast(wide[..., 48:], weights), expected.view(2, 3, 80))
+    assert torch.equal(fast(x[0], weights), expected[0])
+    assert fast(x[:0].view(0, 4, 48), weights).shape == (0, 4, 80)
 
 
 @pytest.mark.parametrize("ends", [(3, 11), (3, 13), (13, 12), (-1, 12)])
@@ -89,8 +114,12 @@ def test_shapes_that_do_not_fit_together_are_refused(compiled):
     for wrong in (
         (x[:, 1:], weights, ends, None),
         (x[0], weights, ends, None),
+        (torch.ones(()), weights, None, None),
         (x, weights, ends.repeat(2), None),
         (x, weights, ends, torch.ones(1, 79)),
     ):
         with pytest.raises(ValueError, match="do not fit together"):
             fast(*wrong)
+    two_groups = CASES[1].make_inputs(torch.float32)
+    with pytest.raises(ValueError, match="do not fit together"):
+        fast(two_groups.x, two_groups.weights)
