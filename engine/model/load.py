@@ -76,7 +76,7 @@ def load_model(config: ModelConfig, folder: Path, device: torch.device) -> Loade
     module = _load_weights(model_class, folder, hf_config, dtype, device, name)
     vocab_size = int(module.get_output_embeddings().weight.shape[0])
     if config.quantization is not None:
-        weight_bytes -= quantize_linears(module, name)
+        weight_bytes -= quantize_linears(module, name, config.quantization)
     freeze_rope(module, max_model_len)
     num_layers = getattr(hf_config, "num_hidden_layers", 1)
     layers = find_attention_layers(module, num_layers, name)

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from engine.device import computes_bfloat16
-from kernels.cpu_library import instruction_set
+from kernels.cpu_library import instruction_set, multiplies_int8
 from kernels.panel_linear import reference
 from kernels.panel_linear.weight import PanelWeights, merge, to_panels
 from kernels.registry import resolve
 
 __all__ = [
+    "W8A8_INT8",
     "PanelLayer",
     "are_compiled",
     "is_bfloat16",
@@ -28,6 +29,9 @@ __all__ = [
     "multiplies_bfloat16",
     "panel_layer",
 ]
+
+W8A8_INT8 = "w8a8_int8"
+"""The `quantization` that rounds rows as well as weights."""
 
 # Below, a product takes less time than finding out how to multiply.
 _LEAST_WEIGHTS = 1 << 20
@@ -47,6 +51,8 @@ class PanelLayer(nn.Module):
     @property
     def is_invariant(self) -> bool:
         """Whether a row has the same bits among any number of rows."""
+        if self.panel_weights.rounds_rows and not multiplies_int8():
+            return False
         return self._multiply is not reference.panel_linear
 
     def forward(self, x: Tensor) -> Tensor:

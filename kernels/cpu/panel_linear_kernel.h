@@ -5,8 +5,7 @@
 // depend on its own row and weights alone: not on how many rows there are, nor on threads.
 #pragma once
 
-#include "panel_linear.h"
-#include "vector.h"
+#include "panel_output.h"
 
 namespace headrace {
 namespace HEADRACE_ISA {
@@ -20,8 +19,6 @@ constexpr int kSumWidth = kSumVectors * kWidth;
 // their sums half as often.
 constexpr int64_t kFewRows = 4 * kSumRows, kManyRows = 64;
 constexpr int64_t kInputsPerPiece = 256;
-// By how much weights are fetched ahead, as the hardware does not look across pages.
-constexpr int64_t kBytesAhead = 4096, kCacheLine = 64;
 
 typedef int8_t SignedByteVec __attribute__((vector_size(kWidth)));
 
@@ -113,20 +110,6 @@ static void add_rows(const float* x, int64_t x_stride, const W* weights, int64_t
     } else {
       add_block<false>(from, x_stride, weights, num_inputs, count, to);
     }
-  }
-}
-
-static void store_scaled(const PanelLinearArguments& args, int64_t group, int64_t panel,
-                         int64_t row, const float* sums) {
-  const int64_t first = panel * kPanelWidth;
-  const int64_t left = args.num_outputs - first;
-  const int64_t count = left < kPanelWidth ? left : kPanelWidth;
-  const int64_t parameters = group * args.num_outputs + first;
-  float* output = args.output + row * args.num_outputs + first;
-  for (int64_t i = 0; i < count; ++i) {
-    float value = sums[i];
-    if (args.scales != nullptr) value *= args.scales[parameters + i];
-    output[i] = args.bias == nullptr ? value : value + args.bias[parameters + i];
   }
 }
 

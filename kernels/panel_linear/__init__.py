@@ -24,7 +24,8 @@ class PanelLinear(Protocol):
         ends: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:
-        """Rows of group g times its weights, plus bias[g]; summed in float32, rounded once.
+        """Rows of group g times its weights, plus bias[g]; summed in float32, rounded once. Rows
+        are rounded to int8 before, some inputs at a time, where `weights.rounds_rows`.
 
         x: [..., in], float32, bfloat16 or float16; with `ends` [R, in], the rows of a group
         adjacent, groups in order. ends: [G] int32, where each group's rows end, the last at R; None

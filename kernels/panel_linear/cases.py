@@ -28,7 +28,8 @@ class PanelLinearInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelLinearCase:
-    """The inputs of `grouped`, with weights of `weight_dtype` (None: that of the inputs).
+    """The inputs of `grouped`, with weights of `weight_dtype` (None: that of the inputs; uint8:
+    int8 for rows that are rounded).
     `has_ends`: False for one group that is not told where it ends. `has_gaps`: the rows of x are
     not adjacent.
     """
@@ -56,8 +57,10 @@ class PanelLinearCase:
 
 
 def panels_of(weights: Tensor, dtype: torch.dtype) -> PanelWeights:
-    """The weights [groups, out, in] in panels of `dtype`, rounded if it is int8."""
-    return quantize_groups(weights) if dtype == torch.int8 else to_panels(weights, dtype)
+    """The weights [groups, out, in] in panels of `dtype`, rounded if it is int8 or uint8."""
+    if dtype in (torch.int8, torch.uint8):
+        return quantize_groups(weights, rounds_rows=dtype == torch.uint8)
+    return to_panels(weights, dtype)
 
 
 _LONG = GroupedLinearCase(
@@ -73,7 +76,12 @@ _ONE_GROUP = (
     GroupedLinearCase(name="narrow", counts=(5,), num_inputs=1, num_outputs=1),
     GroupedLinearCase(name="no_row", counts=(0,)),
 )
-_KINDS = {"wide": torch.float32, "narrow": torch.bfloat16, "int8": torch.int8}
+_KINDS = {
+    "wide": torch.float32,
+    "narrow": torch.bfloat16,
+    "int8": torch.int8,
+    "rounded": torch.uint8,
+}
 CASES = (
     *(PanelLinearCase(name=case.name, grouped=case) for case in (*GROUPED_CASES, _LONG)),
     *(

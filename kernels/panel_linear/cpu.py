@@ -1,7 +1,8 @@
 """Linear layers with weights in panels, compiled: `kernels/cpu/panel_linear_kernel.h`.
 
 Owns: checking the tensors and handing them over; half precision is widened before and rounded
-after, which costs little beside the product.
+after, which costs little beside the product. Rows that are to be rounded and a processor without
+products of integers are the reference's matter.
 """
 
 import ctypes
@@ -10,13 +11,13 @@ from ctypes import c_int64, c_void_p
 import torch
 from torch import Tensor
 
-from kernels.cpu_library import cpu_library
+from kernels.cpu_library import cpu_library, multiplies_int8
 from kernels.panel_linear import reference
 from kernels.panel_linear.weight import PanelWeights
 
 __all__ = ["panel_linear"]
 
-_WEIGHT_TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
+_WEIGHT_TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2, torch.uint8: 3}
 
 
 class _Arguments(ctypes.Structure):
@@ -51,7 +52,7 @@ def panel_linear(
         shapes = tuple(shape), (groups, outputs, inputs), ends if ends is None else ends.shape
         raise ValueError(f"x, weights, ends and bias do not fit together: {shapes}")
     weight_type = _WEIGHT_TYPES.get(panels.dtype)
-    if weight_type is None:
+    if weight_type is None or (weights.rounds_rows and not multiplies_int8()):
         return reference.panel_linear(x, weights, ends, bias)
     rows = x.to(torch.float32)
     if len(shape) != 2:

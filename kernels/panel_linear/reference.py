@@ -1,8 +1,9 @@
 """Linear layers with weights in panels, spelled out. Owns: the reference on any device."""
 
-from torch import Tensor, cat
+from torch import Tensor, cat, split
 
-from kernels.panel_linear.weight import PanelWeights
+from kernels.panel_linear.int8 import rounded
+from kernels.panel_linear.weight import PANEL_WIDTH, PanelWeights, from_panels
 
 __all__ = ["panel_linear"]
 
@@ -23,7 +24,10 @@ def panel_linear(
 
 
 def _product(rows: Tensor, weights: PanelWeights, group: int) -> Tensor:
+    if weights.rounds_rows:
+        rows = rounded(rows)
     # One panel at a time: a whole vocabulary in float32 would need its old memory again.
-    sums = cat([rows @ panel.float() for panel in weights.panels[group]], dim=1)
+    panels = split(weights.panels[group], 1)
+    sums = cat([rows @ from_panels(panel, PANEL_WIDTH).float().T for panel in panels], dim=1)
     sums = sums[:, : weights.num_outputs]
     return sums if weights.scales is None else sums * weights.scales[group]

@@ -2,7 +2,9 @@
 
 Owns: panels, the way there and back. Must not know: products, layers.
 A panel holds the weights of some outputs side by side, input by input, so that one number of a row
-is multiplied by a whole cache line or more.
+is multiplied by a whole cache line or more. For rows that are rounded to int8 too it holds them
+four inputs at a time, as the processor multiplies bytes: each output's four are adjacent, and 128
+is added, since one of the two factors has to be without a sign.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ from torch import Tensor
 __all__ = [
     "PANEL_WIDTH",
     "PanelWeights",
+    "add_offset",
     "from_panels",
     "merge",
     "num_panels",
@@ -23,6 +26,7 @@ __all__ = [
 ]
 
 PANEL_WIDTH = 64  # kPanelWidth in kernels/cpu/panel_linear.h
+_OFFSET, _INPUTS_PER_WORD = 128, 4
 # Panels that are made at a time from weights of another dtype: in float32, at 4,096 inputs, 16 MiB.
 _PANELS_PER_PIECE = 16
 
@@ -31,6 +35,7 @@ _PANELS_PER_PIECE = 16
 class PanelWeights:
     """`panels` [groups, panels, in, PANEL_WIDTH], float32, bfloat16 or int8; the last panel of a
     group is filled up with zeros. `scales` [groups, num_outputs] float32 with int8, else None.
+    uint8: int8 weights with an offset (see above), for rows that are rounded.
     """
 
     panels: Tensor
@@ -48,6 +53,11 @@ class PanelWeights:
     @property
     def num_bytes(self) -> int:
         return self.panels.nbytes + (0 if self.scales is None else self.scales.nbytes)
+
+    @property
+    def rounds_rows(self) -> bool:
+        """Whether the rows that are multiplied are rounded to int8 before."""
+        return self.panels.dtype == torch.uint8
 
     def dense(self, group: int = 0) -> Tensor:
         """What one group's weights stand for: float32 [out, in]."""
@@ -74,11 +84,30 @@ def merge(layers: Sequence[PanelWeights]) -> PanelWeights:
     if all(each.num_outputs % PANEL_WIDTH == 0 for each in layers):
         return PanelWeights(torch.cat([each.panels for each in layers], dim=1), num_outputs, scales)
     weight = torch.cat([from_panels(each.panels[0], each.num_outputs) for each in layers])
-    return PanelWeights(to_panels(weight[None]).panels, num_outputs, scales)
+    panels = to_panels(weight[None]).panels
+    panels = add_offset(panels) if layers[0].rounds_rows else panels
+    return PanelWeights(panels, num_outputs, scales)
+
+
+def add_offset(panels: Tensor) -> Tensor:
+    """Int8 panels [groups, P, in, PANEL_WIDTH] as uint8 ones; `in` is a multiple of four."""
+    groups, count, inputs, width = panels.shape
+    words = panels.view(groups, count, inputs // _INPUTS_PER_WORD, _INPUTS_PER_WORD, width)
+    moved = words.transpose(3, 4).reshape(panels.shape)
+    return moved.view(torch.uint8).bitwise_xor(_OFFSET)  # which adds 128 to what has a sign
+
+
+def _without_offset(panels: Tensor) -> Tensor:
+    """The int8 panels of uint8 ones, [P, in, PANEL_WIDTH]."""
+    count, inputs, width = panels.shape
+    words = panels.view(count, inputs // _INPUTS_PER_WORD, width, _INPUTS_PER_WORD)
+    return words.transpose(2, 3).reshape(panels.shape).bitwise_xor(_OFFSET).view(torch.int8)
 
 
 def from_panels(panels: Tensor, num_outputs: int) -> Tensor:
-    """Panels [P, in, PANEL_WIDTH] in the usual order, [num_outputs, in]; copied."""
+    """Panels [P, in, PANEL_WIDTH] in the usual order, [num_outputs, in]; copied, uint8 as int8."""
+    if panels.dtype == torch.uint8:
+        panels = _without_offset(panels)
     rows = panels.transpose(1, 2).reshape(-1, panels.shape[1])
     return rows[:num_outputs].contiguous()
 

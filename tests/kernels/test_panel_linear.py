@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from kernels.panel_linear.cases import CASES, TOLERANCES, panels_of
+from kernels.panel_linear.int8 import rounded
 from kernels.panel_linear.reference import panel_linear
 from kernels.panel_linear.weight import PANEL_WIDTH, merge, to_panels
 from kernels.tolerance import DTYPES
@@ -33,7 +34,7 @@ def test_weights_are_converted_while_they_move():
 
 
 @pytest.mark.parametrize("sizes", [(64, 128), (3, 64, 100), (1,)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8, torch.uint8], ids=str)
 def test_layers_merge_as_their_weights_do(sizes, dtype):
     weights = [torch.randn(1, size, 9) for size in sizes]
     merged = merge([panels_of(each, dtype) for each in weights])
@@ -53,7 +54,9 @@ def test_each_row_is_multiplied_by_its_groups_weights(case, dtype):
     start = 0
     ends = [len(inputs.x)] if inputs.ends is None else inputs.ends.tolist()
     for group, end in enumerate(ends):
-        expected = inputs.x[start:end].double() @ inputs.weights.dense(group).double().T
+        rows = inputs.x[start:end]
+        rows = rounded(rows) if inputs.weights.rounds_rows else rows
+        expected = rows.double() @ inputs.weights.dense(group).double().T
         if inputs.bias is not None:
             expected += inputs.bias[group].double()
         TOLERANCES[dtype].check(output[start:end], expected)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kernels.panel_linear.int8 import quantize, quantize_groups
+from kernels.panel_linear.int8 import INPUTS_PER_SCALE, quantize, quantize_groups, rounded
 from kernels.panel_linear.weight import PANEL_WIDTH, PanelWeights, from_panels
 from kernels.tolerance import DTYPES
 
@@ -84,3 +84,36 @@ def test_groups_are_rounded_as_each_alone() -> None:
         alone = quantize(weights[group])
         assert torch.equal(made.panels[group], alone.panels[0])
         assert torch.equal(made.dense(group), alone.dense())
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (65, 40), (130, 260)])
+def test_weights_for_rounded_rows_stand_for_the_same(shape: tuple[int, int]) -> None:
+    weight = drawn(*shape)
+    stored, plain = quantize(weight, rounds_rows=True), quantize(weight)
+    assert stored.rounds_rows
+    assert not plain.rounds_rows
+    assert stored.panels.shape == plain.panels.shape
+    assert torch.equal(stored.dense(), plain.dense())
+    four_of_an_output = stored.panels[0, 0].flatten()[4:8].int() - 128
+    if shape[0] > 1:
+        assert torch.equal(four_of_an_output, integers_of(plain)[1, :4].int())
+
+
+def test_an_odd_number_of_inputs_keeps_rows_as_they_are() -> None:
+    assert not quantize(drawn(70, 6), rounds_rows=True).rounds_rows
+
+
+def test_rows_are_rounded_some_inputs_at_a_time() -> None:
+    rows = torch.randn(3, 2 * INPUTS_PER_SCALE + 20)
+    rows[1, 5] = 1000.0
+    rows[2, INPUTS_PER_SCALE:] = 0.0
+    made = rounded(rows)
+    for first in range(0, rows.shape[1], INPUTS_PER_SCALE):
+        part = slice(first, first + INPUTS_PER_SCALE)
+        unit = rows[:, part].abs().amax(1, keepdim=True) / 127
+        assert bool(((made - rows)[:, part].abs() <= unit * 0.5001).all())
+    assert torch.equal(made[2, INPUTS_PER_SCALE:], rows[2, INPUTS_PER_SCALE:])
+    rows[0, 200] = float("inf")
+    is_kept = rounded(rows).isfinite().all(0)
+    assert bool(is_kept[:INPUTS_PER_SCALE].all())
+    assert not bool(is_kept[200])

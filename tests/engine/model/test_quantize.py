@@ -92,11 +92,11 @@ def test_a_layers_float_weights_are_gone_before_the_next_ones_turn(
     seen: list[weakref.ref[Tensor]] = []
     plain = quantize.quantize
 
-    def watched(weight: Tensor) -> PanelWeights:
+    def watched(weight: Tensor, **options: bool) -> PanelWeights:
         alive = [each for each in seen if each() is not None]
         assert not alive, "the weights of the layer before are still there"
         seen.append(weakref.ref(weight))
-        return plain(weight)
+        return plain(weight, **options)
 
     monkeypatch.setattr(quantize, "quantize", watched)
     load_tiny("llama", checkpoints, dtype=dtype, quantization="int8")
@@ -149,11 +149,22 @@ def test_a_decoder_without_linear_layers_is_refused_by_name(checkpoints: Path) -
 
 def test_other_methods_and_devices_are_refused_before_anything_is_read() -> None:
     folder = Path("/no/such/folder")
-    with pytest.raises(ModelRefusedError, match="--quantization 'awq' is not known; use int8"):
+    with pytest.raises(ModelRefusedError, match="'awq' is not known; use int8 or w8a8_int8"):
         load_model(ModelConfig(model="m", quantization="awq"), folder, CPU)
     with pytest.raises(ModelRefusedError, match="--quantization int8 on cuda: only the CPU"):
         load_model(ModelConfig(model="m", quantization="int8"), folder, torch.device("cuda"))
     check_quantization(None, torch.device("cuda"), "m")
+
+
+def test_rounded_rows_are_refused_where_nothing_multiplies_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quantize, "multiplies_int8", lambda: False)
+    with pytest.raises(ModelRefusedError, match="takes AVX-512 VNNI and the compiled CPU kernels"):
+        check_quantization("w8a8_int8", CPU, "m")
+    check_quantization("int8", CPU, "m")
+    monkeypatch.setattr(quantize, "multiplies_int8", lambda: True)
+    check_quantization("w8a8_int8", CPU, "m")
 
 
 def test_a_checkpoint_that_is_quantised_itself_stays_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from kernels.cpu_library import multiplies_int8
 from kernels.grouped_linear.cases import GroupedLinearCase
 from kernels.panel_linear.cases import CASES, TOLERANCES, PanelLinearCase, panels_of
 from kernels.panel_linear.reference import panel_linear as reference
@@ -18,6 +19,11 @@ def fast(*args, **kwargs):
     return resolve("panel_linear", "cpu")(*args, **kwargs)
 
 
+def skip_without_products(kind):
+    if kind == torch.uint8 and not multiplies_int8():
+        pytest.skip("the reference multiplies, whose bits depend on the rows")
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_it_agrees_with_the_reference(compiled, case, dtype):
@@ -28,10 +34,11 @@ def test_it_agrees_with_the_reference(compiled, case, dtype):
     TOLERANCES[dtype].check(output, reference(**arguments(inputs)))
 
 
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.int8], ids=str)
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.int8, torch.uint8], ids=str)
 @pytest.mark.parametrize("num_inputs", [100, 700])
 def test_row_has_the_same_bits_alone_and_among_others(compiled, num_inputs, kind):
     """The rows of its group, those of others and the threads do not matter."""
+    skip_without_products(kind)
     torch.set_num_threads(2)
     case = GroupedLinearCase(
         name="x", counts=COUNTS, num_inputs=num_inputs, num_outputs=150, has_bias=True
@@ -58,9 +65,10 @@ def test_row_has_the_same_bits_alone_and_among_others(compiled, num_inputs, kind
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.int8], ids=str)
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.int8, torch.uint8], ids=str)
 def test_row_of_one_group_has_the_same_bits_in_any_company(compiled, kind, dtype):
     """Rows beside it, their number, their order and the threads do not matter."""
+    skip_without_products(kind)
     torch.set_num_threads(2)
     case = GroupedLinearCase(
         name="x", counts=(230,), num_inputs=300, num_outputs=150, has_bias=True
@@ -123,3 +131,17 @@ def test_shapes_that_do_not_fit_together_are_refused(compiled):
     two_groups = CASES[1].make_inputs(torch.float32)
     with pytest.raises(ValueError, match="do not fit together"):
         fast(two_groups.x, two_groups.weights)
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.int8, torch.uint8], ids=str)
+def test_a_row_that_is_not_finite_does_not_become_so_nor_do_others(compiled, kind, bad):
+    case = GroupedLinearCase(name="x", counts=(9,), num_inputs=300, num_outputs=70)
+    inputs = case.make_inputs(torch.float32)
+    weights = panels_of(inputs.weight, kind)
+    expected = fast(inputs.x, weights)
+    inputs.x[4, 140] = bad
+    made = fast(inputs.x, weights)
+    assert not bool(made[4].isfinite().any())
+    others = [row for row in range(9) if row != 4]
+    torch.testing.assert_close(made[others], expected[others])
