@@ -1,9 +1,20 @@
+import itertools
+import random
+import re
 import time
 
 import pytest
 
 from engine.errors import GrammarError
-from engine.structured_output.gbnf import read_gbnf
+from engine.structured_output.gbnf import (
+    Alternatives,
+    Characters,
+    Expression,
+    Name,
+    Repeated,
+    Row,
+    read_gbnf,
+)
 from engine.structured_output.gbnf_lexemes import lark_text
 from engine.structured_output.grammar import grammar_part, grammar_text
 from tests.engine.structured_output.grammars import factory, ids
@@ -36,8 +47,10 @@ ws    ::= [ \t\n]*
 
 
 def accepts(grammar: str, text: str) -> bool:
-    matcher = factory().compiler.matcher(grammar_text(grammar_part(grammar)))
-    return bool(matcher.consume_tokens(ids(text))) and bool(matcher.is_accepting())
+    matcher, tokens = factory().compiler.matcher(grammar_text(grammar_part(grammar))), ids(text)
+    if matcher.validate_tokens(tokens) < len(tokens):
+        return False
+    return bool(matcher.consume_tokens(tokens)) and bool(matcher.is_accepting())
 
 
 @pytest.mark.parametrize(
@@ -64,6 +77,51 @@ def accepts(grammar: str, text: str) -> bool:
 def test_the_text_of_a_grammar_is_accepted_and_no_other(grammar: str, good: str, bad: str):
     assert accepts(grammar, good)
     assert not accepts(grammar, bad)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_texts_of_random_grammars_are_accepted_but_for_a_few_and_no_others(seed: int):
+    chance = random.Random(seed)
+    texts = ["".join(text) for n in range(1, 4) for text in itertools.product("abc", repeat=n)]
+    own = taken = 0
+    for _ in range(12):
+        grammar = f"root ::= {_random(chance, 3)}\nother ::= {_random(chance, 0)}"
+        rules = read_gbnf(grammar)
+        pattern = re.compile(_pattern(rules["root"], rules))
+        for text in texts:
+            is_own = pattern.fullmatch(text) is not None
+            is_taken = accepts(grammar, text)
+            assert is_own or not is_taken, (grammar, text)
+            own, taken = own + is_own, taken + is_taken
+    assert taken > 0.9 * own > 20
+
+
+def _random(chance: random.Random, depth: int) -> str:
+    if depth == 0 or chance.random() < 0.3:
+        return chance.choice(['"a"', '"ab"', '"b"', "[ab]", "[^a]", '"abc"', "[a-c]", '""'])
+    inner = [_random(chance, depth - 1) for _ in range(chance.choice([2, 2, 3]))]
+    times = chance.choice(["*", "+", "?", "{1,2}", "{2}", "{0,}"])
+    return chance.choice(
+        [" ".join(inner), f"({' | '.join(inner)})", f"({inner[0]}){times}", "other"]
+    )
+
+
+def _pattern(part: Expression, rules: dict[str, Expression]) -> str:
+    match part:
+        case str():
+            return re.escape(part)
+        case Characters():
+            ranges = "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in part.ranges)
+            return f"[{'^' if part.negated else ''}{ranges}]"
+        case Name():
+            return _pattern(rules[part.name], rules)
+        case Row():
+            return "".join(f"(?:{_pattern(inner, rules)})" for inner in part.parts)
+        case Alternatives():
+            return "|".join(f"(?:{_pattern(inner, rules)})" for inner in part.parts)
+        case Repeated():
+            most = "" if part.most is None else part.most
+            return f"(?:{_pattern(part.part, rules)}){{{part.least},{most}}}"
 
 
 def test_what_ends_by_itself_is_one_lexeme_and_what_may_go_on_is_none():
