@@ -318,3 +318,19 @@ async def test_the_client_without_a_loop(
         await until_idle(machine.engine)
     assert len(executor.seen) < 400
     assert "running" in capsys.readouterr().err
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("redis", ["real"], indirect=True)
+async def test_a_batch_can_be_asked_though_nobody_holds_the_client_any_more(
+    site: Site, server: EmbeddedServer
+) -> None:
+    def script() -> None:
+        batch = Client(server.url, namespace="test").submit(["x"], model="m", max_tokens=1)
+        gc.collect()
+        assert batch.stream().table()["content"].to_pylist() == ["a"]
+        answers = Client(server.url, namespace="test").stream(["y"], model="m", max_tokens=1)
+        assert answers.table().num_rows == 1
+
+    async with site.worker(fake_machine()):
+        await asyncio.to_thread(script)
