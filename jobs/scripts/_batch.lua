@@ -141,6 +141,20 @@ local function open_again(bid, state, now)
   return state
 end
 
+-- Why a consumer does not hold this lease any more: 'GONE' | 'FENCED', counted; nil if it does.
+local function refusal_of(consumer, bid, model, id, fence)
+  local pending = redis.pcall('XPENDING', stream_key(bid, model), GROUP, id, id, 1)
+  if pending.err or #pending == 0 then
+    redis.call('HINCRBY', STAT, 'gone', 1)
+    return 'GONE'
+  end
+  if pending[1][2] ~= consumer or tonumber(pending[1][4]) ~= fence then
+    redis.call('HINCRBY', STAT, 'fenced', 1)
+    return 'FENCED'
+  end
+  return nil
+end
+
 -- Records the row of a leased job and removes the job: whether the row is new (nil if somebody
 -- removed the batch), and whether it was the batch's last. Counters are read and written in one go,
 -- since this is the busiest path.
