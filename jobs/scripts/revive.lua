@@ -18,7 +18,7 @@ local new_bid, epoch, num_fields = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local fields_of_new = {unpack(ARGV, 4, 3 + num_fields)}
 local first_letter = 4 + num_fields
 local MAX_ROWS_OF_A_MOMENT = 1000
-local MOMENT_MS = 5 -- a letter and its row are written by one script, under clocks of their own
+local MOMENT_MS = 20 -- a letter and its row are written by one script, under clocks of their own
 
 local now = now_ms()
 
