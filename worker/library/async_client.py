@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from time import time
-from types import TracebackType
 from typing import Any, Self, Unpack, cast
 
 import pyarrow as pa
@@ -140,12 +139,7 @@ class AsyncClient:
             await self._connected()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
     async def _connected(self) -> Connection:

@@ -5,7 +5,6 @@ knows.
 """
 
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any, Self, Unpack
 
 import pyarrow as pa
@@ -77,12 +76,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
 
