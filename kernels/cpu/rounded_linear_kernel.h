@@ -78,23 +78,30 @@ HEADRACE_INLINE int32_t four_inputs(const int8_t* from) {
   return word;
 }
 
-// Adds the products of some pieces' inputs to the sums of kRows rows [kRows, kPanelWidth].
+// Some inputs of some rows, and the weights of a panel for these inputs.
+struct RoundedBlock {
+  const int8_t* x;          // rows num_inputs apart, as in RoundedRows
+  const float* scales;      // those of a row num_scales apart, as are
+  const int32_t* row_sums;  // the sums
+  const uint8_t* weights;
+  int64_t num_inputs, num_scales, block_inputs;
+  float* sums;  // [rows, kPanelWidth], to be added to
+};
+
 template <int kRows, bool kFromFar>
-static void add_rounded(const int8_t* x, const float* scales, const int32_t* row_sums,
-                        const uint8_t* weights, int64_t num_inputs, int64_t num_pieces,
-                        int64_t piece_inputs, float* sums) {
-  for (int64_t first = 0, piece = 0; first < piece_inputs; first += kInputsPerScale, ++piece) {
-    const int64_t left = piece_inputs - first;
+static void add_rounded(const RoundedBlock& block) {
+  for (int64_t first = 0, piece = 0; first < block.block_inputs; first += kInputsPerScale, ++piece) {
+    const int64_t left = block.block_inputs - first;
     const int64_t words = left < kInputsPerScale ? left / kInputsPerWord : kWordsPerScale;
     __m512i sum[kRows][kRoundedVectors];
 #pragma GCC unroll 8
     for (int row = 0; row < kRows; ++row) {
-      const __m512i start = _mm512_set1_epi32(-kOffset * row_sums[row * num_pieces + piece]);
+      const int32_t row_sum = block.row_sums[row * block.num_scales + piece];
 #pragma GCC unroll 4
-      for (int i = 0; i < kRoundedVectors; ++i) sum[row][i] = start;
+      for (int i = 0; i < kRoundedVectors; ++i) sum[row][i] = _mm512_set1_epi32(-kOffset * row_sum);
     }
-    const uint8_t* from = weights + first * kPanelWidth;
-    const int8_t* inputs = x + first;
+    const uint8_t* from = block.weights + first * kPanelWidth;
+    const int8_t* inputs = block.x + first;
     for (int64_t word = 0; word < words; ++word) {
       __m512i weight[kRoundedVectors];
 #pragma GCC unroll 4
@@ -104,7 +111,7 @@ static void add_rounded(const int8_t* x, const float* scales, const int32_t* row
       }
 #pragma GCC unroll 8
       for (int row = 0; row < kRows; ++row) {
-        const __m512i input = _mm512_set1_epi32(four_inputs(inputs + row * num_inputs));
+        const __m512i input = _mm512_set1_epi32(four_inputs(inputs + row * block.num_inputs));
 #pragma GCC unroll 4
         for (int i = 0; i < kRoundedVectors; ++i) {
           sum[row][i] = _mm512_dpbusd_epi32(sum[row][i], weight[i], input);
@@ -115,10 +122,10 @@ static void add_rounded(const int8_t* x, const float* scales, const int32_t* row
     }
 #pragma GCC unroll 8
     for (int row = 0; row < kRows; ++row) {
-      const Vec scale = splat(scales[row * num_pieces + piece]);
+      const Vec scale = splat(block.scales[row * block.num_scales + piece]);
 #pragma GCC unroll 4
       for (int i = 0; i < kRoundedVectors; ++i) {
-        float* to = sums + row * kPanelWidth + i * kWidth;
+        float* to = block.sums + row * kPanelWidth + i * kWidth;
         store(to, load(to) + (Vec)_mm512_maskz_cvtepi32_ps(kAll, sum[row][i]) * scale);
       }
     }
@@ -126,21 +133,15 @@ static void add_rounded(const int8_t* x, const float* scales, const int32_t* row
 }
 
 template <bool kFromFar>
-static void add_rounded_block(int64_t rows, const int8_t* x, const float* scales,
-                              const int32_t* row_sums, const uint8_t* weights, int64_t num_inputs,
-                              int64_t num_pieces, int64_t piece_inputs, float* sums) {
-#define HEADRACE_ROWS(count)                                                              \
-  add_rounded<count, kFromFar>(x, scales, row_sums, weights, num_inputs, num_pieces, \
-                               piece_inputs, sums)
-  switch (rows) {
-    case 1: HEADRACE_ROWS(1); break;
-    case 2: HEADRACE_ROWS(2); break;
-    case 3: HEADRACE_ROWS(3); break;
-    case 4: HEADRACE_ROWS(4); break;
-    case 5: HEADRACE_ROWS(5); break;
-    default: HEADRACE_ROWS(kRoundedRows);
+static void add_rounded_rows(int64_t num_rows, const RoundedBlock& block) {
+  switch (num_rows) {
+    case 1: add_rounded<1, kFromFar>(block); break;
+    case 2: add_rounded<2, kFromFar>(block); break;
+    case 3: add_rounded<3, kFromFar>(block); break;
+    case 4: add_rounded<4, kFromFar>(block); break;
+    case 5: add_rounded<5, kFromFar>(block); break;
+    default: add_rounded<kRoundedRows, kFromFar>(block);
   }
-#undef HEADRACE_ROWS
 }
 
 static void rounded_linear_item(const PanelLinearArguments& args, const RoundedRows& rows,
@@ -157,14 +158,18 @@ static void rounded_linear_item(const PanelLinearArguments& args, const RoundedR
     const int64_t first = piece * kInputsPerScale;
     const int64_t left = num_inputs - first, most = kScalesPerPiece * kInputsPerScale;
     const int64_t count = left < most ? left : most;
-    for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t from = num_rows * block / blocks;
-      const int64_t in_block = num_rows * (block + 1) / blocks - from;
-      const int64_t row = begin + from;
-      const auto add = block == 0 ? add_rounded_block<true> : add_rounded_block<false>;
-      add(in_block, rows.integers + row * num_inputs + first, rows.scales + row * num_pieces + piece,
-          rows.sums + row * num_pieces + piece, weights + first * kPanelWidth, num_inputs,
-          num_pieces, count, sums + from * kPanelWidth);
+    for (int64_t index = 0; index < blocks; ++index) {
+      const int64_t from = num_rows * index / blocks;
+      const int64_t in_block = num_rows * (index + 1) / blocks - from;
+      const int64_t row = begin + from, scale = row * num_pieces + piece;
+      const RoundedBlock block = {rows.integers + row * num_inputs + first, rows.scales + scale,
+                                  rows.sums + scale, weights + first * kPanelWidth,
+                                  num_inputs, num_pieces, count, sums + from * kPanelWidth};
+      if (index == 0) {
+        add_rounded_rows<true>(in_block, block);
+      } else {
+        add_rounded_rows<false>(in_block, block);
+      }
     }
   }
   for (int64_t row = 0; row < num_rows; ++row) {
