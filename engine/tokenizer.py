@@ -18,6 +18,8 @@ from engine.token_text import TokenTexts
 
 __all__ = ["Tokenizer", "load_tokenizer"]
 
+_REPLACEMENT = "\ufffd"
+
 
 def load_tokenizer(folder: Path, name: str) -> "Tokenizer":
     """The tokenizer of the checkpoint in `folder`. Raises ModelRefusedError if there is none."""
@@ -78,6 +80,13 @@ class Tokenizer:
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool = True) -> str:
         """The text of the tokens; bytes that form no character become U+FFFD."""
         text: str = self.hf_tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens)
+        if _REPLACEMENT not in text:
+            return text
+        hidden = self.special_token_ids if skip_special_tokens else ()
+        shown = [token_id for token_id in token_ids if token_id not in hidden]
+        mended = self.texts.mend_bytes(shown)
+        if mended != shown:
+            text = self.hf_tokenizer.decode(mended, skip_special_tokens=False)
         return text
 
     def _encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:

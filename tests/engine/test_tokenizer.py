@@ -81,6 +81,13 @@ def test_any_message_can_be_read_back(kind: str, content: list[str]) -> None:
 _MARKS = ("<|im_start|>", "<|im_end|>")
 
 
+@pytest.mark.parametrize("kind", ["byte_level", "metaspace", "legacy_llama"])
+def test_a_character_that_is_cut_off_takes_none_of_those_before_it_along(kind: str) -> None:
+    tokenizer = TOKENIZERS[kind]
+    ids = tokenizer.encode_text("hello 🙂\n🎉", add_special_tokens=False)
+    assert [tokenizer.decode(ids[:-cut]) for cut in (1, 2, 3)] == ["hello 🙂\n\ufffd"] * 3
+
+
 def test_special_tokens_are_left_out_of_text_unless_asked_for() -> None:
     tokenizer = TOKENIZERS["byte_level"]
     ids = tokenizer.encode_prompt("<|im_start|>hello<|im_end|>")
