@@ -116,7 +116,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
     memory_before = available_memory_bytes(device)
     loaded = load_model(config.model, folder, device)
     _hint_at_float32(loaded, config)
-    expected = own_logits(loaded)
+    expected = own_logits(loaded, name)
     replace_decoder(loaded.module, device)
     replace_experts(loaded.module, is_deterministic=config.deterministic)
     pack_linear_layers(loaded.module)

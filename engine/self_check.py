@@ -16,6 +16,7 @@ from engine.attention import AttentionStep, PagedAttention
 from engine.errors import ModelRefusedError
 from engine.kv_cache import KVCache
 from engine.model.load import LoadedModel
+from engine.model.refusals import refused_if_it_fails
 
 __all__ = ["check_paged_attention", "own_logits"]
 
@@ -31,14 +32,16 @@ _TOLERANCE = {torch.float32: 0.01}
 _HALF_PRECISION_TOLERANCE = 0.25
 
 
-def own_logits(loaded: LoadedModel) -> Tensor:
+def own_logits(loaded: LoadedModel, name: str) -> Tensor:
     """Centred logits [V], float32, of the last of a few tokens that go through the model's own
     attention at once: what `check_paged_attention` compares with. Take them from the model as
     transformers loads it, before any of its layers is replaced.
+
+    Raises ModelRefusedError, with `name` for the model, if it cannot compute them.
     """
     token_ids = _token_ids(loaded)
     loaded.module.set_attn_implementation("eager")
-    with torch.inference_mode():
+    with torch.inference_mode(), refused_if_it_fails(name):
         output = loaded.module(
             input_ids=token_ids.unsqueeze(0),
             position_ids=torch.arange(len(token_ids), device=loaded.device).unsqueeze(0),

@@ -98,6 +98,7 @@ def _find_class(folder: Path, raw: dict[str, Any], name: str) -> tuple[Any, Any]
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (
+        ArithmeticError,
         StrictDataclassError,
         ValueError,
         KeyError,
@@ -157,6 +158,7 @@ def _load_weights(
             attn_implementation="eager",
             local_files_only=True,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
             output_loading_info=True,
         )
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
@@ -166,6 +168,12 @@ def _load_weights(
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise ModelRefusedError(
             f"cannot run {name}: its weights lack {', '.join(missing[:3])}{more}"
+        )
+    if mismatched := sorted(report["mismatched_keys"]):
+        key, stored, expected = mismatched[0]
+        raise ModelRefusedError(
+            f"cannot run {name}: its weights do not load: {key} is {list(stored)}, but by its "
+            f"config.json it would be {list(expected)}"
         )
     if unexpected := sorted(report["unexpected_keys"]):
         _log.warning("%s: %d tensors of no use, such as %s", name, len(unexpected), unexpected[0])

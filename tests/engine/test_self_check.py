@@ -15,7 +15,7 @@ from tests.engine.tiny_models import FAMILIES, REPLACED
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_models_that_run_pass(family: str, dtype: str, checkpoints: Path) -> None:
     loaded = load_tiny(family, checkpoints, dtype, is_replaced=False)
-    expected = own_logits(loaded)
+    expected = own_logits(loaded, "toy")
     assert replace_decoder(loaded.module, loaded.device) == (family in REPLACED)
     check_paged_attention(loaded, expected, family)
 
@@ -35,16 +35,23 @@ def test_a_model_that_remembers_outside_of_attention_is_refused(
     with pytest.raises(
         ModelRefusedError, match="cannot run toy: LlamaForCausalLM does not compute"
     ):
-        check_paged_attention(loaded, own_logits(loaded), "toy")
+        check_paged_attention(loaded, own_logits(loaded, "toy"), "toy")
 
 
 def test_a_replacement_that_computes_something_else_is_refused(checkpoints: Path) -> None:
     loaded = load_tiny("qwen2", checkpoints, is_replaced=False)
-    expected = own_logits(loaded)
+    expected = own_logits(loaded, "toy")
     replace_decoder(loaded.module, loaded.device)
     loaded.module.model.layers[1]._parts.qkv.bias.add_(0.5)
     with pytest.raises(ModelRefusedError, match="cannot run toy"):
         check_paged_attention(loaded, expected, "toy")
+
+
+def test_a_model_that_fails_on_its_own_is_refused(checkpoints: Path) -> None:
+    loaded = load_tiny("llama", checkpoints, is_replaced=False)
+    loaded.module.model.layers[0].self_attn.num_key_value_groups = 3
+    with pytest.raises(ModelRefusedError, match="cannot run toy: its forward pass fails"):
+        own_logits(loaded, "toy")
 
 
 def test_an_overflowing_model_runs_with_a_warning(
@@ -52,7 +59,7 @@ def test_an_overflowing_model_runs_with_a_warning(
 ) -> None:
     loaded = load_tiny("llama", checkpoints, is_replaced=False)
     loaded.module.lm_head.weight.data[3] = float("inf")
-    check_paged_attention(loaded, own_logits(loaded), "toy")
+    check_paged_attention(loaded, own_logits(loaded, "toy"), "toy")
     assert "toy: its logits overflow" in caplog.text
 
 
@@ -60,4 +67,4 @@ def test_a_very_short_context_is_enough(checkpoints: Path) -> None:
     from dataclasses import replace
 
     loaded = replace(load_tiny("llama", checkpoints, is_replaced=False), max_model_len=3)
-    check_paged_attention(loaded, own_logits(loaded), "toy")
+    check_paged_attention(loaded, own_logits(loaded, "toy"), "toy")

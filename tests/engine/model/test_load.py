@@ -98,7 +98,9 @@ def test_missing_tensors_are_refused_instead_of_drawn_at_random(folder: Path) ->
 
 def test_tensors_of_another_shape_are_refused(folder: Path) -> None:
     _edit_config(folder, intermediate_size=64)
-    assert "its weights do not load" in _refusal(folder)
+    message = _refusal(folder)
+    assert "its weights do not load: model.layers.0.mlp.down_proj.weight is [32, 48]" in message
+    assert "by its config.json it would be [32, 64]" in message
 
 
 def test_tensors_that_nobody_needs_are_reported(
