@@ -6,6 +6,7 @@ token that the caller's text contains is encoded as the text it is, see `engine.
 """
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from engine.token_text import TokenTexts
 
 __all__ = ["Tokenizer", "load_tokenizer"]
 
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.*", "tekken.json", "*.model", "*.tiktoken")
 _REPLACEMENT = "\ufffd"
 
 
@@ -29,11 +31,25 @@ def load_tokenizer(folder: Path, name: str) -> "Tokenizer":
         )
     except Exception as error:
         # tokenizers' Rust errors are plain Exceptions, so nothing narrower catches a damaged file.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ModelRefusedError(
-            f"cannot run {name}: its tokenizer does not load: {reason}"
+            f"cannot run {name}: its tokenizer does not load: {_reason(folder, error)}"
         ) from error
     return Tokenizer(loaded)
+
+
+def _reason(folder: Path, error: Exception) -> str:
+    """Why a tokenizer does not load. What transformers says of missing files and packages is a list
+    of ways in which it tried, or names the package of the last one.
+    """
+    if not any(any(folder.glob(pattern)) for pattern in _TOKENIZER_FILES):
+        return f"{folder} has no tokenizer.json"
+    has_model = any(folder.glob("*.model")) and not (folder / "tokenizer.json").exists()
+    if has_model and find_spec("sentencepiece") is None:
+        return (
+            "it has no tokenizer.json, but a SentencePiece model, which takes one more package: "
+            "pip install sentencepiece"
+        )
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
 
 
 class Tokenizer:

@@ -113,3 +113,12 @@ def test_a_missing_or_damaged_tokenizer_is_refused(tmp_path: Path, content: str 
         )
     with pytest.raises(ModelRefusedError, match="cannot run broken: its tokenizer does not load"):
         load_tokenizer(tmp_path, "broken")
+
+
+def test_what_a_tokenizer_lacks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelRefusedError, match=r"does not load: .* has no tokenizer\.json$"):
+        load_tokenizer(tmp_path, "broken")
+    (tmp_path / "tokenizer.model").write_bytes(b"")
+    monkeypatch.setattr("engine.tokenizer.find_spec", lambda _: None)
+    with pytest.raises(ModelRefusedError, match=r"pip install sentencepiece$"):
+        load_tokenizer(tmp_path, "broken")
