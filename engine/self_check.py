@@ -42,11 +42,8 @@ def own_logits(loaded: LoadedModel, name: str) -> Tensor:
     token_ids = _token_ids(loaded)
     loaded.module.set_attn_implementation("eager")
     with torch.inference_mode(), refused_if_it_fails(name):
-        output = loaded.module(
-            input_ids=token_ids.unsqueeze(0),
-            position_ids=torch.arange(len(token_ids), device=loaded.device).unsqueeze(0),
-            use_cache=False,
-        )
+        # No positions: those of RoBERTa's family do not begin with 0, which only the model knows.
+        output = loaded.module(input_ids=token_ids.unsqueeze(0), use_cache=False)
     return _centre(output.logits[0, -1])
 
 
@@ -66,7 +63,7 @@ def check_paged_attention(loaded: LoadedModel, expected: Tensor, name: str) -> N
         raise ModelRefusedError(
             f"cannot run {name}: {type(loaded.module).__name__} does not compute the same with "
             f"paged attention (its logits differ by {difference:.0%}); its layers keep state of "
-            "their own, or attend in a way that is not supported"
+            "their own, or count positions or attend in a way that is not supported"
         )
 
 

@@ -3,8 +3,11 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import RobertaConfig, RobertaForCausalLM
 
+from engine.config import ModelConfig
 from engine.errors import ModelRefusedError
+from engine.model.load import load_model
 from engine.model.replace import replace_decoder
 from engine.self_check import check_paged_attention, own_logits
 from tests.engine.tiny_engine import load_tiny
@@ -34,6 +37,26 @@ def test_a_model_that_remembers_outside_of_attention_is_refused(
     loaded.module.model.layers[0].mlp.register_forward_pre_hook(_see_the_token_before)
     with pytest.raises(
         ModelRefusedError, match="cannot run toy: LlamaForCausalLM does not compute"
+    ):
+        check_paged_attention(loaded, own_logits(loaded, "toy"), "toy")
+
+
+def test_a_model_that_counts_positions_in_its_own_way_is_refused(tmp_path: Path) -> None:
+    """RoBERTa's begin behind the padding token's id."""
+    config = RobertaConfig(
+        vocab_size=128,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        is_decoder=True,
+        initializer_range=0.5,
+    )
+    RobertaForCausalLM(config).save_pretrained(tmp_path)
+    loaded = load_model(ModelConfig(model="toy"), tmp_path, torch.device("cpu"))
+    with pytest.raises(
+        ModelRefusedError, match="cannot run toy: RobertaForCausalLM does not compute"
     ):
         check_paged_attention(loaded, own_logits(loaded, "toy"), "toy")
 
