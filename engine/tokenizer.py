@@ -73,6 +73,10 @@ class Tokenizer:
         self._unknown_token: str | None = tokenizer.unk_token
         self._fast: FastTokenizer | None = getattr(tokenizer, "backend_tokenizer", None)
         self._literal: dict[bool, FastTokenizer] = {}
+        if self._fast is not None:
+            # The file may still have those of a training run: a prompt is never cut or filled up.
+            self._fast.no_truncation()
+            self._fast.no_padding()
 
     def __len__(self) -> int:
         return len(self.hf_tokenizer)

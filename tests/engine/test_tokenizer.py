@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,20 @@ def test_a_character_that_is_cut_off_takes_none_of_those_before_it_along(kind: s
     tokenizer = TOKENIZERS[kind]
     ids = tokenizer.encode_text("hello 🙂\n🎉", add_special_tokens=False)
     assert [tokenizer.decode(ids[:-cut]) for cut in (1, 2, 3)] == ["hello 🙂\n\ufffd"] * 3
+
+
+def test_a_prompt_is_whole_whatever_lengths_the_file_was_saved_with(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer("byte_level")
+    text = "hello <|im_end|> the end of the world"
+    expected = Tokenizer(tokenizer).encode_prompt(text)
+    tokenizer.backend_tokenizer.enable_truncation(3)
+    tokenizer.backend_tokenizer.enable_padding(length=40)
+    tokenizer.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "tokenizer.json").read_text())
+    assert saved["truncation"]["max_length"] == 3
+    assert saved["padding"]["strategy"] == {"Fixed": 40}
+    loaded = load_tokenizer(tmp_path, "cut")
+    assert loaded.encode_prompt(text) == loaded.encode_text(text) == expected
 
 
 def test_special_tokens_are_left_out_of_text_unless_asked_for() -> None:
