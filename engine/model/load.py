@@ -197,6 +197,12 @@ def _load_weights(checked: CheckedModel) -> Any:
             ignore_mismatched_sizes=True,  # they are refused below, by name
             output_loading_info=True,
         )
+    except (ArithmeticError, AttributeError, ImportError, LookupError, TypeError) as error:
+        # The module is made before weights are read: of a rope type that nobody knows, say.
+        raise ModelRefusedError(
+            f"cannot run {name}: transformers makes no {checked.model_class.__name__} of its "
+            f"config.json: {error!r}"
+        ) from error
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelRefusedError(f"cannot run {name}: its weights do not load: {reason}") from error
