@@ -48,10 +48,12 @@ class TokenTexts:
     def mend_bytes(self, token_ids: Iterable[int]) -> list[int]:
         """The same tokens, with U+FFFD instead of the bytes that form no character. Decoders that
         fall back to bytes show every byte of a run as U+FFFD if one of its characters is broken, as
-        the last one of an answer that is cut off: those before it would vanish.
+        the last one of an answer that is cut off: those before it would vanish. Ids that the
+        tokenizer does not have are left out: they do not end a run.
         """
         mended: list[int] = []
-        for is_run, run in groupby(token_ids, self._byte_of_token.__contains__):
+        known = filter(self.bytes_of, token_ids)
+        for is_run, run in groupby(known, self._byte_of_token.__contains__):
             if is_run:
                 text = bytes(self._byte_of_token[token_id] for token_id in run)
                 whole = text.decode("utf-8", "replace").encode()

@@ -87,6 +87,9 @@ def test_a_character_that_is_cut_off_takes_none_of_those_before_it_along(kind: s
     tokenizer = TOKENIZERS[kind]
     ids = tokenizer.encode_text("hello 🙂\n🎉", add_special_tokens=False)
     assert [tokenizer.decode(ids[:-cut]) for cut in (1, 2, 3)] == ["hello 🙂\n\ufffd"] * 3
+    padding = 10**6  # an id of the model's that the tokenizer does not have
+    assert tokenizer.decode([*ids[:-5], padding, *ids[-5:-1]]) == "hello 🙂\n\ufffd"
+    assert tokenizer.decode([*ids[:-7], padding, *ids[-7:-1]]) == "hello 🙂\n\ufffd"
 
 
 def test_a_prompt_is_whole_whatever_lengths_the_file_was_saved_with(tmp_path: Path) -> None:
