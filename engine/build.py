@@ -99,7 +99,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
     from engine.deterministic import check_attention
     from engine.model.experts import replace_experts
     from engine.model.invariant import make_invariant
-    from engine.model.load import load_model
+    from engine.model.load import check_model, load_checked
     from engine.model.packed import pack_linear_layers
     from engine.model.replace import replace_decoder
     from engine.model.source import resolve_model
@@ -114,9 +114,13 @@ def build_engine(config: EngineConfig) -> EngineParts:
     template_text = read_chat_template(template) if template else None
     folder = resolve_model(name, config.model.revision)
     memory_before = available_memory_bytes(device)
-    loaded = load_model(config.model, folder, device)
+    checked = check_model(config.model, folder, device)
+    # All that may be wrong is looked at before the weights, which may take minutes.
+    tokenizer = load_tokenizer(folder, name)
+    generation_defaults = read_generation_defaults(folder, name)
+    loaded = load_checked(checked)
     _hint_at_float32(loaded, config)
-    expected = own_logits(loaded)
+    expected = own_logits(loaded, name)
     replace_decoder(loaded.module, device)
     replace_experts(loaded.module, is_deterministic=config.deterministic)
     saved = pack_linear_layers(loaded.module)
@@ -126,7 +130,6 @@ def build_engine(config: EngineConfig) -> EngineParts:
         make_invariant(loaded.module, name)
     with on_device(device):
         check_paged_attention(loaded, expected, name)
-    tokenizer = load_tokenizer(folder, name)
     kv_cache = allocate_cache(config, loaded, memory_before)
     identity = model_hash(folder)
     fingerprint = engine_fingerprint(
@@ -152,7 +155,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
         kv_cache_bytes=kv_cache.num_bytes,
         kv_cache_dtype=str(kv_cache.dtype).removeprefix("torch."),
         eos_token_ids=end_token_ids(folder, name, loaded.config, tokenizer.eos_token_id),
-        generation_defaults=read_generation_defaults(folder, name),
+        generation_defaults=generation_defaults,
     )
     core = wire_core(config, loaded, kv_cache, fingerprint)
     _log.info(

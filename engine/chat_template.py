@@ -83,7 +83,10 @@ class ChatTemplate:
         self._probes = TemplateProbes(
             lambda messages, tools, documents: self._render(
                 messages, tools, ChatOptions(documents=documents)
-            )
+            ),
+            lambda messages, tools, documents: self._render_as_is(
+                messages, tools, ChatOptions(documents=documents)
+            ),
         )
 
     @property
@@ -162,6 +165,26 @@ class ChatTemplate:
         ]
 
     def _render(
+        self,
+        messages: list[dict[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        options: ChatOptions,
+    ) -> str:
+        given = [
+            {**message, "content": [{"type": "text", "text": message["content"]}]}
+            if self._hides_text(message)
+            else message
+            for message in messages
+        ]
+        return self._render_as_is(given, tools, options)
+
+    def _hides_text(self, message: Mapping[str, Any]) -> bool:
+        content = message["content"]
+        if not content or not isinstance(content, str):
+            return False
+        return self._probes.wants_parts(str(message.get("role")))
+
+    def _render_as_is(
         self,
         messages: list[dict[str, Any]],
         tools: Sequence[Mapping[str, Any]] | None,

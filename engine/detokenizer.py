@@ -16,8 +16,7 @@ __all__ = ["MessageHeads", "StopStringMatcher"]
 
 _REPLACEMENT = "\ufffd"  # what bytes are shown as that form no character (yet)
 # Tokens without a whole character at their end, after which they are taken for noise. A character
-# has at most 4 bytes, but text may really hold replacement characters, and a decoder that falls
-# back to bytes shows a whole run of them as broken until its last character is complete.
+# has at most 4 bytes, but text may really hold replacement characters.
 _MAX_PENDING = 96
 _KEPT_PENDING = 4
 

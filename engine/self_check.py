@@ -16,6 +16,7 @@ from engine.attention import AttentionStep, PagedAttention
 from engine.errors import ModelRefusedError
 from engine.kv_cache import KVCache
 from engine.model.load import LoadedModel
+from engine.model.refusals import refused_if_it_fails
 
 __all__ = ["check_paged_attention", "own_logits"]
 
@@ -32,19 +33,18 @@ _TOLERANCE = {torch.float32: 0.01}
 _ROUNDING_TOLERANCE = 0.25
 
 
-def own_logits(loaded: LoadedModel) -> Tensor:
+def own_logits(loaded: LoadedModel, name: str) -> Tensor:
     """Centred logits [V], float32, of the last of a few tokens that go through the model's own
     attention at once: what `check_paged_attention` compares with. Take them from the model as
     transformers loads it, before any of its layers is replaced.
+
+    Raises ModelRefusedError, with `name` for the model, if it cannot compute them.
     """
     token_ids = _token_ids(loaded)
     loaded.module.set_attn_implementation("eager")
-    with torch.inference_mode():
-        output = loaded.module(
-            input_ids=token_ids.unsqueeze(0),
-            position_ids=torch.arange(len(token_ids), device=loaded.device).unsqueeze(0),
-            use_cache=False,
-        )
+    with torch.inference_mode(), refused_if_it_fails(name):
+        # No positions: those of RoBERTa's family do not begin with 0, which only the model knows.
+        output = loaded.module(input_ids=token_ids.unsqueeze(0), use_cache=False)
     return _centre(output.logits[0, -1])
 
 
@@ -65,7 +65,7 @@ def check_paged_attention(loaded: LoadedModel, expected: Tensor, name: str) -> N
         raise ModelRefusedError(
             f"cannot run {name}: {type(loaded.module).__name__} does not compute the same with "
             f"paged attention (its logits differ by {difference:.0%}); its layers keep state of "
-            "their own, or attend in a way that is not supported"
+            "their own, or count positions or attend in a way that is not supported"
         )
 
 

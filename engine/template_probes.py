@@ -19,6 +19,7 @@ _Objects = Sequence[Mapping[str, Any]]
 _Render = Callable[[list[dict[str, Any]], _Objects | None, _Objects | None], str]
 
 _PROBE = "probe"
+_PROBED_ROLES = ("assistant", "system", "user")
 _USER = {"role": "user", "content": "x"}
 _SYSTEM = {"role": "system", "content": f"{_PROBE}-instructions"}
 _NAME = f"{_PROBE}_function"
@@ -45,13 +46,39 @@ _RESULT = {"role": "tool", "tool_call_id": _CALL_ID, "name": _NAME, "content": "
 
 class TemplateProbes:
     """The findings about one template. `render` takes messages, tools and documents, and raises
-    RequestError. Thread safe: two threads may find out the same.
+    RequestError; so does `render_as_is`, which hands contents to the template as they are, whatever
+    `wants_parts` says. Thread safe: two threads may find out the same.
     """
 
-    def __init__(self, render: _Render) -> None:
+    def __init__(self, render: _Render, render_as_is: _Render) -> None:
         self._render = render
+        self._render_as_is = render_as_is
+        self._wants_parts: dict[str, bool] = {}
         self._tools: dict[bool, bool] = {}
         self._call_forms: dict[bool, CallForm | None] = {}
+
+    def wants_parts(self, role: str) -> bool:
+        """Whether contents of that role are shown as lists of parts only. Templates that are shared
+        with multimodal models may look for the parts in a text, and find none.
+        """
+        role = role if role in _PROBED_ROLES else "user"
+        if role not in self._wants_parts:
+            parts = [{"type": "text", "text": _TEXT}]
+            is_shown = [self._shows_content(role, content) for content in (_TEXT, parts)]
+            self._wants_parts[role] = is_shown == [False, True]
+        return self._wants_parts[role]
+
+    def _shows_content(self, role: str, content: Any) -> bool:
+        probe = {"role": role, "content": content}
+        messages = {
+            "assistant": [_USER, probe],
+            "system": [probe, _USER],
+            "user": [probe],
+        }[role]
+        try:
+            return _TEXT in self._render_as_is(messages, None, None)
+        except RequestError:
+            return False
 
     @cached_property
     def drops_system(self) -> bool:

@@ -8,6 +8,8 @@ before the first word, that space is still there).
 
 import json
 import re
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -38,6 +40,27 @@ class TokenTexts:
         self._spaces = tuple(_spaces(parts))
         self._byte_of = {char: byte for byte, char in _byte_characters().items()}
         self._bytes: dict[int, bytes] = {}
+        found = [fast.token_to_id(f"<0x{byte:02X}>") for byte in range(256)] if fast else []
+        has_all = self._has_byte_tokens and None not in found
+        self._token_of_byte: list[int] = found if has_all else []
+        self._byte_of_token = {token_id: byte for byte, token_id in enumerate(self._token_of_byte)}
+
+    def mend_bytes(self, token_ids: Iterable[int]) -> list[int]:
+        """The same tokens, with U+FFFD instead of the bytes that form no character. Decoders that
+        fall back to bytes show every byte of a run as U+FFFD if one of its characters is broken, as
+        the last one of an answer that is cut off: those before it would vanish. Ids that the
+        tokenizer does not have are left out: they do not end a run.
+        """
+        mended: list[int] = []
+        known = filter(self.bytes_of, token_ids)
+        for is_run, run in groupby(known, self._byte_of_token.__contains__):
+            if is_run:
+                text = bytes(self._byte_of_token[token_id] for token_id in run)
+                whole = text.decode("utf-8", "replace").encode()
+                mended += [self._token_of_byte[byte] for byte in whole]
+            else:
+                mended += run
+        return mended
 
     def bytes_of(self, token_id: int) -> bytes:
         """The token's UTF-8 bytes, which may be a part of a character."""

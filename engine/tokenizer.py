@@ -6,6 +6,7 @@ token that the caller's text contains is encoded as the text it is, see `engine.
 """
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from engine.token_text import TokenTexts
 
 __all__ = ["Tokenizer", "load_tokenizer"]
 
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.*", "tekken.json", "*.model", "*.tiktoken")
+_REPLACEMENT = "\ufffd"
+
 
 def load_tokenizer(folder: Path, name: str) -> "Tokenizer":
     """The tokenizer of the checkpoint in `folder`. Raises ModelRefusedError if there is none."""
@@ -27,11 +31,25 @@ def load_tokenizer(folder: Path, name: str) -> "Tokenizer":
         )
     except Exception as error:
         # tokenizers' Rust errors are plain Exceptions, so nothing narrower catches a damaged file.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ModelRefusedError(
-            f"cannot run {name}: its tokenizer does not load: {reason}"
+            f"cannot run {name}: its tokenizer does not load: {_reason(folder, error)}"
         ) from error
     return Tokenizer(loaded)
+
+
+def _reason(folder: Path, error: Exception) -> str:
+    """Why a tokenizer does not load. What transformers says of missing files and packages is a list
+    of ways in which it tried, or names the package of the last one.
+    """
+    if not any(any(folder.glob(pattern)) for pattern in _TOKENIZER_FILES):
+        return f"{folder} has no tokenizer.json"
+    has_model = any(folder.glob("*.model")) and not (folder / "tokenizer.json").exists()
+    if has_model and find_spec("sentencepiece") is None:
+        return (
+            "it has no tokenizer.json, but a SentencePiece model, which takes one more package: "
+            "pip install sentencepiece"
+        )
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
 
 
 class Tokenizer:
@@ -55,6 +73,10 @@ class Tokenizer:
         self._unknown_token: str | None = tokenizer.unk_token
         self._fast: FastTokenizer | None = getattr(tokenizer, "backend_tokenizer", None)
         self._literal: dict[bool, FastTokenizer] = {}
+        if self._fast is not None:
+            # The file may still have those of a training run: a prompt is never cut or filled up.
+            self._fast.no_truncation()
+            self._fast.no_padding()
 
     def __len__(self) -> int:
         return len(self.hf_tokenizer)
@@ -78,6 +100,13 @@ class Tokenizer:
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool = True) -> str:
         """The text of the tokens; bytes that form no character become U+FFFD."""
         text: str = self.hf_tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens)
+        if _REPLACEMENT not in text:
+            return text
+        hidden = self.special_token_ids if skip_special_tokens else ()
+        shown = [token_id for token_id in token_ids if token_id not in hidden]
+        mended = self.texts.mend_bytes(shown)
+        if mended != shown:
+            text = self.hf_tokenizer.decode(mended, skip_special_tokens=False)
         return text
 
     def _encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:

@@ -15,7 +15,7 @@ from worker.job import CompletionPrompt, HeldJob, PreparedCompletion
 from worker.logprob_answers import TokenNames, completion_logprobs, prompt_logprobs
 from worker.result_rows import answer_id, answered_row
 
-__all__ = ["answer_completion"]
+__all__ = ["answer_completion", "leading_space"]
 
 
 def answer_completion(
@@ -97,12 +97,12 @@ def _text(tokenizer: Tokenizer, request: Request, completion: CompletionRequest)
         if request.ends_with_stop_token and not completion.include_stop_str_in_output:
             tokens = tokens[:-1]
         text = tokenizer.decode(tokens, skip_special_tokens=skips)
-    return _leading_space(text, request, tokenizer, skips=skips) + text
+    return leading_space(text, request, tokenizer, skips=skips) + text
 
 
-def _leading_space(text: str, request: Request, tokenizer: Tokenizer, *, skips: bool) -> str:
+def leading_space(text: str, request: Request, tokenizer: Tokenizer, *, skips: bool) -> str:
     """The space that some decoders drop before the first word they see, as if it began a text. Here
-    the prompt comes before it.
+    the prompt comes before it. `text` is that of the output, or its beginning.
     """
     hidden = tokenizer.special_token_ids if skips else frozenset()
     first = next((token for token in request.output_token_ids if token not in hidden), None)

@@ -97,7 +97,9 @@ class LiveAnswer:
         completion: CompletionRequest = prepared.completion
         index = next(k for k, each in enumerate(prepared.requests) if each is request)
         prompt = prepared.prompts[index // completion.num_choices]
-        return live_completion_choice(index, completion, self._answers.tokenizer, prompt.text)
+        return live_completion_choice(
+            index, completion, self._answers.tokenizer, prompt.text, request
+        )
 
     def _collect(self, piece: Piece) -> None:
         """The choices that a step moved on are told in one message."""

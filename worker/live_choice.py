@@ -6,6 +6,7 @@ tool call are held until it is clear what they are. The end of a choice does not
 from its recorded row.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from engine.tokenizer import Tokenizer
 from jobs.online.messages import Piece
 from schemas.chat import ChatCompletionRequest
 from schemas.completions import CompletionRequest
+from worker.completion_answers import leading_space
 from worker.logprob_answers import TokenNames, token_logprobs
 from worker.message import MessageReader, callable_functions, form_of
 
@@ -29,13 +31,15 @@ class LiveChoice:
     """One choice. `stops` are held back where they may begin; `prefix` is shown before all else.
 
     `answer` splits the text into reasoning, content and calls, which `reader` names after `name`;
-    without it all text is content. `names` and `num_top` are for log probabilities.
+    without it all text is content. `space` tells what to put before the first text, given its
+    beginning. `names` and `num_top` are for log probabilities.
     """
 
     index: int
     texts: TokenStream
     stops: tuple[str, ...] = ()
     prefix: str = ""
+    space: Callable[[str], str] | None = None
     answer: AnswerStream | None = None
     reader: MessageReader | None = None
     name: str = ""
@@ -53,7 +57,11 @@ class LiveChoice:
         text = self._held + self.texts.feed(token_ids)
         num_held = _num_held(text, self.stops)
         self._held = text[len(text) - num_held :]
-        piece = self._piece(text[: len(text) - num_held])
+        shown = text[: len(text) - num_held]
+        if shown and self.space is not None:
+            shown = self.space(shown) + shown
+            self.space = None
+        piece = self._piece(shown)
         if piece:
             self._logprobs = []
         return piece
@@ -104,10 +112,14 @@ def live_chat_choice(
 
 
 def live_completion_choice(
-    index: int, completion: CompletionRequest, tokenizer: Tokenizer, prompt: str
+    index: int,
+    completion: CompletionRequest,
+    tokenizer: Tokenizer,
+    prompt: str,
+    request: Request,
 ) -> LiveChoice | None:
-    """Choice `index` of a text completion, counted over all its prompts; None if its log
-    probabilities are wanted, whose offsets are known only at the end.
+    """Choice `index` of a text completion, counted over all its prompts, which `request` computes;
+    None if its log probabilities are wanted, whose offsets are known only at the end.
     """
     if completion.logprobs is not None:
         return None
@@ -117,6 +129,7 @@ def live_completion_choice(
         texts=_plain(tokenizer, skips),
         stops=() if completion.include_stop_str_in_output else completion.stop_strings,
         prefix=prompt if completion.echo else "",
+        space=lambda text: leading_space(text, request, tokenizer, skips=skips),
     )
 
 

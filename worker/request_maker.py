@@ -13,6 +13,7 @@ from engine.logprobs import LogprobRecord
 from engine.request import FinishReason, Request, RequestStatus, TokenConstraint
 from engine.tokenizer import Tokenizer
 from jobs.online.names import is_online
+from schemas.errors import ApiError
 from schemas.sampling_fields import SamplingFields
 from worker.handover import ChoiceProgress
 from worker.job import HeldJob
@@ -76,6 +77,7 @@ class RequestMaker:
 
         Raises ApiError 400 for what does not fit the model.
         """
+        self._check_prompt(task)
         plan = plan_sampling(
             task.fields,
             self.limits,
@@ -114,6 +116,23 @@ class RequestMaker:
                 elif task.new_constraint is not None:
                     request.constraint = task.new_constraint()
         return requests
+
+    def _check_prompt(self, task: PromptTask) -> None:
+        """A tokenizer may know more tokens than the model: a [PAD] that somebody added, say. One of
+        them would end the step of everybody.
+        """
+        highest = max(task.prompt, default=0)
+        if highest < self.limits.vocab_size:
+            return
+        text = self.tokenizer.texts.text_of(highest)
+        raise ApiError(
+            400,
+            f"Invalid '{task.param}': its text has the token {text!r}, for which this model's "
+            f"tokenizer has the id {highest}, but the model knows {self.limits.vocab_size} tokens "
+            "only.",
+            param=task.param,
+            code="invalid_value",
+        )
 
     def _stop_matcher(self, task: PromptTask) -> StopStringMatcher | None:
         fields = task.fields

@@ -14,6 +14,16 @@ from engine.errors import ModelRefusedError
 
 __all__ = ["GenerationDefaults", "end_token_ids", "read_generation_defaults"]
 
+_LARGEST = float(2**31)
+_RANGES = {
+    "temperature": (0.0, _LARGEST),
+    "top_p": (0.0, 1.0),
+    "top_k": (-1.0, _LARGEST),
+    "min_p": (0.0, 1.0),
+    "repetition_penalty": (1 / _LARGEST, _LARGEST),
+    "max_new_tokens": (0.0, _LARGEST),
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationDefaults:
@@ -35,7 +45,7 @@ class GenerationDefaults:
 def read_generation_defaults(folder: Path, name: str) -> GenerationDefaults:
     """The checkpoint's defaults; all None without a generation_config.json.
 
-    Raises ModelRefusedError if the file is damaged or a value is no number.
+    Raises ModelRefusedError if the file is damaged or a value is one that no sampling can use.
     """
     raw = _read_json(folder / "generation_config.json", name)
     values: dict[str, Any] = {}
@@ -47,7 +57,15 @@ def read_generation_defaults(folder: Path, name: str) -> GenerationDefaults:
             raise ModelRefusedError(
                 f"cannot run {name}: {field} in its generation_config.json is {value!r}, no number"
             )
+        least, most = _RANGES[field]
+        if not least <= value <= most:  # NaN is in no range
+            raise ModelRefusedError(
+                f"cannot run {name}: {field} in its generation_config.json is {value}, which is "
+                "out of range"
+            )
         values[field] = int(value) if field in ("top_k", "max_new_tokens") else float(value)
+    if values.get("top_k") == -1:  # another way to say "off"
+        values["top_k"] = 0
     return GenerationDefaults(**values)
 
 

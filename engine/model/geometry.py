@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from engine.errors import ModelRefusedError
 from engine.model.interface import register_attention, unregister_attention
+from engine.model.refusals import refused_if_it_fails
 
 __all__ = ["LayerGeometry", "check_windows", "find_attention_layers"]
 
@@ -51,19 +52,9 @@ def find_attention_layers(
     implementation = register_attention(probe)
     try:
         model.set_attn_implementation(implementation)
-        with torch.inference_mode():
+        with torch.inference_mode(), refused_if_it_fails(name):
             token = torch.zeros(1, 1, dtype=torch.long, device=model.device)
             model(input_ids=token, position_ids=token, use_cache=False)
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
-        reason = f"its forward pass fails: {error}"
-        raise ModelRefusedError(f"cannot run {name}: {reason}") from error
     finally:
         unregister_attention(implementation)
     if len(probe.layers) < num_hidden_layers:

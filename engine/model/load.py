@@ -29,7 +29,7 @@ from engine.model.refusals import check_config, check_model_class, read_config
 from engine.model.rope import freeze_rope
 from engine.model.weights import WeightsSummary, summarize_weights, weight_files
 
-__all__ = ["LoadedModel", "load_model"]
+__all__ = ["CheckedModel", "LoadedModel", "check_model", "load_checked", "load_model"]
 
 _log = logging.getLogger(__name__)
 
@@ -60,12 +60,32 @@ class LoadedModel:
     rounds_rows: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedModel:
+    """A checkpoint whose files look as if it could run; no weights were read."""
+
+    name: str
+    folder: Path
+    device: torch.device
+    quantization: str | None
+    config: Any
+    model_class: Any
+    dtype: torch.dtype
+    max_model_len: int
+    weight_bytes: int
+
+
 def load_model(config: ModelConfig, folder: Path, device: torch.device) -> LoadedModel:
     """Load the checkpoint in `folder` as `config` says.
 
     Raises ModelRefusedError, with the reason, for everything that we cannot run; before any weight
     is read wherever the files tell.
     """
+    return load_checked(check_model(config, folder, device))
+
+
+def check_model(config: ModelConfig, folder: Path, device: torch.device) -> CheckedModel:
+    """The first half of `load_model`, which takes no time."""
     name = config.model
     check_quantization(config.quantization, device, name)
     raw = read_config(folder, name)
@@ -77,24 +97,41 @@ def load_model(config: ModelConfig, folder: Path, device: torch.device) -> Loade
     dtype = _resolve_dtype(config.dtype, hf_config, weights, name)
     weight_bytes = weights.num_bytes(dtype.itemsize)
     _check_memory(weight_bytes, dtype, device, name)
-    module = _load_weights(model_class, folder, hf_config, dtype, device, name)
+    return CheckedModel(
+        name=name,
+        folder=folder,
+        device=device,
+        quantization=config.quantization,
+        config=hf_config,
+        model_class=model_class,
+        dtype=dtype,
+        max_model_len=max_model_len,
+        weight_bytes=weight_bytes,
+    )
+
+
+def load_checked(checked: CheckedModel) -> LoadedModel:
+    """The second half of `load_model`: weights, and what only they show."""
+    name, hf_config = checked.name, checked.config
+    module = _load_weights(checked)
     vocab_size = int(module.get_output_embeddings().weight.shape[0])
-    if config.quantization is not None:
-        weight_bytes -= quantize_linears(module, name, config.quantization)
-    freeze_rope(module, max_model_len)
+    weight_bytes = checked.weight_bytes
+    if checked.quantization is not None:
+        weight_bytes -= quantize_linears(module, name, checked.quantization)
+    freeze_rope(module, checked.max_model_len)
     num_layers = getattr(hf_config, "num_hidden_layers", 1)
     layers = find_attention_layers(module, num_layers, name)
-    check_windows(hf_config, layers.values(), max_model_len, name)
+    check_windows(hf_config, layers.values(), checked.max_model_len, name)
     return LoadedModel(
         module=module,
         config=hf_config,
         layers=layers,
-        device=device,
-        dtype=dtype,
+        device=checked.device,
+        dtype=checked.dtype,
         vocab_size=vocab_size,
-        max_model_len=max_model_len,
+        max_model_len=checked.max_model_len,
         weight_bytes=weight_bytes,
-        rounds_rows=config.quantization == W8A8_INT8,
+        rounds_rows=checked.quantization == W8A8_INT8,
     )
 
 
@@ -103,6 +140,7 @@ def _find_class(folder: Path, raw: dict[str, Any], name: str) -> tuple[Any, Any]
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (
+        ArithmeticError,
         StrictDataclassError,
         ValueError,
         KeyError,
@@ -147,23 +185,29 @@ def _check_memory(num_bytes: int, dtype: torch.dtype, device: torch.device, name
         )
 
 
-def _load_weights(
-    model_class: Any, folder: Path, config: Any, dtype: torch.dtype, device: torch.device, name: str
-) -> Any:
+def _load_weights(checked: CheckedModel) -> Any:
     """The module in inference mode. On the CPU, weights that are stored in `dtype` stay in the
     page cache: nothing is copied.
     """
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    name = checked.name
     try:
-        module, report = model_class.from_pretrained(
-            folder,
-            config=config,
-            dtype=dtype,
+        module, report = checked.model_class.from_pretrained(
+            checked.folder,
+            config=checked.config,
+            dtype=checked.dtype,
             attn_implementation="eager",
             local_files_only=True,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
             output_loading_info=True,
         )
+    except (ArithmeticError, AttributeError, ImportError, LookupError, TypeError) as error:
+        # The module is made before weights are read: of a rope type that nobody knows, say.
+        raise ModelRefusedError(
+            f"cannot run {name}: transformers makes no {checked.model_class.__name__} of its "
+            f"config.json: {error!r}"
+        ) from error
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelRefusedError(f"cannot run {name}: its weights do not load: {reason}") from error
@@ -172,7 +216,13 @@ def _load_weights(
         raise ModelRefusedError(
             f"cannot run {name}: its weights lack {', '.join(missing[:3])}{more}"
         )
+    if mismatched := sorted(report["mismatched_keys"]):
+        key, stored, expected = mismatched[0]
+        raise ModelRefusedError(
+            f"cannot run {name}: its weights do not load: {key} is {list(stored)}, but by its "
+            f"config.json it would be {list(expected)}"
+        )
     if unexpected := sorted(report["unexpected_keys"]):
         _log.warning("%s: %d tensors of no use, such as %s", name, len(unexpected), unexpected[0])
     module.requires_grad_(False)
-    return module.eval().to(device)
+    return module.eval().to(checked.device)

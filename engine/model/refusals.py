@@ -5,13 +5,14 @@ shows is caught by `engine.model.geometry` and `engine.model.self_check`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from engine.errors import ModelRefusedError
 
-__all__ = ["check_config", "check_model_class", "read_config"]
+__all__ = ["check_config", "check_model_class", "read_config", "refused_if_it_fails"]
 
 _ATTENTION_LAYERS = frozenset({"attention", "full_attention", "sliding_attention"})
 _LAYER_TYPE_FIELDS = ("layer_types", "layers_block_type", "block_types", "hybrid_override_pattern")
@@ -23,7 +24,7 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     try:
         raw = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise _refusal(name, f"{folder} has no config.json") from None
+        raise _refusal(name, _without_config(folder)) from None
     except OSError as error:
         raise _refusal(name, f"its config.json cannot be read: {error}") from error
     except ValueError as error:
@@ -31,6 +32,14 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise _refusal(name, "its config.json is damaged: it holds no JSON object")
     return raw
+
+
+def _without_config(folder: Path) -> str:
+    if (folder / "adapter_config.json").exists():
+        return "it is an adapter; merge it into its base model and save that"
+    if any(folder.glob("*.gguf")):
+        return "its weights are in GGUF format; only safetensors are loaded"
+    return f"{folder} has no config.json"
 
 
 def check_config(raw: Mapping[str, Any], name: str) -> None:
@@ -69,6 +78,25 @@ def check_model_class(config: Any, model_class: Any, name: str) -> None:
         raise _refusal(
             name, f"{kind} is not written for transformers' attention interface, or is recurrent"
         )
+
+
+@contextmanager
+def refused_if_it_fails(name: str) -> Iterator[None]:
+    """Around a forward pass of the model as transformers has it: where that fails, the config asks
+    for what its layers cannot compute.
+    """
+    try:
+        yield
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        reason = f"its forward pass fails: {error}"
+        raise _refusal(name, reason) from error
 
 
 def _layer_types(config: Any) -> set[str]:

@@ -13,6 +13,10 @@ from engine.errors import ModelRefusedError
 __all__ = ["WeightsSummary", "summarize_weights", "weight_files"]
 
 _FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+# Float models have neither weights in integers nor scales for them. Some quantised checkpoints tell
+# of it in their tensors' names only, and their weights load, as numbers that mean something else.
+_INTEGERS = ("I8", "U8", "I16", "I32", "I64")
+_QUANTIZED = (".qweight", ".weight_packed", ".weight_scale", ".weight_scale_inv", ".SCB")
 _MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
 
@@ -56,7 +60,9 @@ def weight_files(folder: Path, name: str) -> list[Path]:
 
 
 def summarize_weights(files: list[Path], name: str) -> WeightsSummary:
-    """Add up the tensors in the files' headers. Raises ModelRefusedError for a damaged file."""
+    """Add up the tensors in the files' headers. Raises ModelRefusedError for a damaged file and for
+    quantised weights.
+    """
     counts: dict[str, int] = {}
     other_bytes = 0
     for path in files:
@@ -66,7 +72,11 @@ def summarize_weights(files: list[Path], name: str) -> WeightsSummary:
             raise ModelRefusedError(
                 f"cannot run {name}: {path.name} is damaged: {error}"
             ) from error
-        for dtype, num_bytes in tensors:
+        for key, dtype, num_bytes in tensors:
+            if key.endswith(_QUANTIZED) or (key.endswith(".weight") and dtype in _INTEGERS):
+                raise ModelRefusedError(
+                    f"cannot run {name}: its weights are quantised ({key} is {dtype})"
+                )
             if dtype in _FLOAT_BYTES:
                 counts[dtype] = counts.get(dtype, 0) + num_bytes // _FLOAT_BYTES[dtype]
             else:
@@ -75,8 +85,8 @@ def summarize_weights(files: list[Path], name: str) -> WeightsSummary:
     return WeightsSummary(sum(counts.values()), other_bytes, dtype)
 
 
-def _read_header(path: Path) -> list[tuple[str, int]]:
-    """(dtype, bytes) of each tensor; ValueError if the file is shorter than its header says."""
+def _read_header(path: Path) -> list[tuple[str, str, int]]:
+    """(name, dtype, bytes) of each tensor; ValueError for a file that is shorter than it says."""
     size = path.stat().st_size
     with path.open("rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
@@ -85,6 +95,7 @@ def _read_header(path: Path) -> list[tuple[str, int]]:
         header = json.loads(file.read(header_bytes))
     tensors = [
         (
+            key,
             entry["dtype"],
             entry["data_offsets"][1] - entry["data_offsets"][0],
             entry["data_offsets"][1],
@@ -95,4 +106,4 @@ def _read_header(path: Path) -> list[tuple[str, int]]:
     end = max((end for *_, end in tensors), default=0)
     if 8 + header_bytes + end > size:
         raise ValueError("it is cut off")
-    return [(dtype, num_bytes) for dtype, num_bytes, _ in tensors]
+    return [(key, dtype, num_bytes) for key, dtype, num_bytes, _ in tensors]

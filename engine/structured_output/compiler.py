@@ -235,8 +235,18 @@ def _tokenizer_spec(tokenizer: Tokenizer) -> str:
         model["vocab"] = [[names.get(text, text), score] for text, score in model["vocab"]]
     if model.get("unk_token") in names:
         model["unk_token"] = names[model["unk_token"]]
+    _never_prepend_a_space(spec["pre_tokenizer"])
     spec["padding"] = spec["truncation"] = spec["post_processor"] = None
     return json.dumps(spec)
+
+
+def _never_prepend_a_space(pre_tokenizer: dict[str, Any] | None) -> None:
+    """The library spells what a grammar asks for next, which is no beginning of a text."""
+    if pre_tokenizer is None:
+        return
+    for part in [pre_tokenizer, *pre_tokenizer.get("pretokenizers", [])]:
+        if part["type"] == "ByteLevel":
+            part["add_prefix_space"] = False
 
 
 def _first_lines(message: str) -> str:

@@ -1,5 +1,6 @@
 """The whole engine around the demo model."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -104,6 +105,24 @@ def test_what_cannot_be_built_is_said_in_one_sentence(
     with pytest.raises(error) as caught:
         build_engine(EngineConfig(model=model))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "generation_config.json"])
+def test_damaged_files_are_found_before_the_weights_are_read(
+    file: str, random_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def must_not_load(*_: object) -> None:
+        raise AssertionError("weights were read")
+
+    folder = shutil.copytree(random_folder, tmp_path / "model")
+    (folder / file).write_text("{")
+    monkeypatch.setattr("engine.model.load.load_checked", must_not_load)
+    config = EngineConfig(model=ModelConfig(model=str(folder)), cache=SMALL_CACHE)
+    with pytest.raises(ModelRefusedError, match=r"does not load|is damaged"):
+        build_engine(config)
+    (folder / file).write_bytes((random_folder / file).read_bytes())
+    with pytest.raises(AssertionError, match="weights were read"):
+        build_engine(config)
 
 
 def test_bfloat16_runs(random_folder: Path) -> None:

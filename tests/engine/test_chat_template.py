@@ -114,6 +114,26 @@ def test_text_parts_are_joined_by_lines() -> None:
     assert text == "one\ntwo\nthree"
 
 
+def test_templates_that_show_parts_only_get_texts_as_parts() -> None:
+    parts = "{% for part in message.content %}{{ part['text'] }}{% endfor %}"
+    shown = "{% for message in messages %}{{ message.role }}: CONTENT;{% endfor %}"
+    messages = [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "assistant", "content": "</s>c"},
+    ]
+    template = _template(shown.replace("CONTENT", parts))
+    tokenizer = Tokenizer(tiny_tokenizer("byte_level"))
+    text = "system: be brief;user: a\nb;assistant: </s>c;"
+    marked = tokenizer.control_tokens.split(template.render(messages))
+    assert (marked.text, marked.has_literals) == (text, True)
+    so_far = ChatOptions(add_generation_prompt=False, continue_final_message=True)
+    continued = tokenizer.control_tokens.split(template.render(messages, options=so_far))
+    assert continued.text == text.removesuffix(";")
+    either = "{% if message.content is string %}{{ message.content }}{% else %}no{% endif %}"
+    assert _template(shown.replace("CONTENT", either)).render(messages[:1]) == "system: be brief;"
+
+
 def test_a_message_without_content_has_an_empty_one() -> None:
     template = _template("{{ '[' + messages[0]['content'] + ']' }}")
     assert template.render([{"role": "assistant"}]) == "[]"

@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import RobertaConfig, RobertaForCausalLM
 
+from engine.config import ModelConfig
 from engine.errors import ModelRefusedError
+from engine.model.load import load_model
 from engine.model.replace import replace_decoder
 from engine.self_check import check_paged_attention, own_logits
 from tests.engine.tiny_engine import load_tiny
@@ -16,7 +19,7 @@ from tests.engine.tiny_models import FAMILIES, REPLACED
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_models_that_run_pass(family: str, dtype: str, checkpoints: Path) -> None:
     loaded = load_tiny(family, checkpoints, dtype, is_replaced=False)
-    expected = own_logits(loaded)
+    expected = own_logits(loaded, "toy")
     assert replace_decoder(loaded.module, loaded.device) == (family in REPLACED)
     check_paged_attention(loaded, expected, family)
 
@@ -36,12 +39,32 @@ def test_a_model_that_remembers_outside_of_attention_is_refused(
     with pytest.raises(
         ModelRefusedError, match="cannot run toy: LlamaForCausalLM does not compute"
     ):
-        check_paged_attention(loaded, own_logits(loaded), "toy")
+        check_paged_attention(loaded, own_logits(loaded, "toy"), "toy")
+
+
+def test_a_model_that_counts_positions_in_its_own_way_is_refused(tmp_path: Path) -> None:
+    """RoBERTa's begin behind the padding token's id."""
+    config = RobertaConfig(
+        vocab_size=128,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        is_decoder=True,
+        initializer_range=0.5,
+    )
+    RobertaForCausalLM(config).save_pretrained(tmp_path)
+    loaded = load_model(ModelConfig(model="toy"), tmp_path, torch.device("cpu"))
+    with pytest.raises(
+        ModelRefusedError, match="cannot run toy: RobertaForCausalLM does not compute"
+    ):
+        check_paged_attention(loaded, own_logits(loaded, "toy"), "toy")
 
 
 def test_a_replacement_that_computes_something_else_is_refused(checkpoints: Path) -> None:
     loaded = load_tiny("qwen2", checkpoints, is_replaced=False)
-    expected = own_logits(loaded)
+    expected = own_logits(loaded, "toy")
     replace_decoder(loaded.module, loaded.device)
     loaded.module.model.layers[1]._parts.qkv.bias.add_(0.5)
     with pytest.raises(ModelRefusedError, match="cannot run toy"):
@@ -51,7 +74,7 @@ def test_a_replacement_that_computes_something_else_is_refused(checkpoints: Path
 def test_rounded_rows_may_differ_by_more(checkpoints: Path) -> None:
     """A last bit decides to which integer a number in the middle is rounded."""
     loaded = load_tiny("llama", checkpoints, is_replaced=False)
-    expected = own_logits(loaded)
+    expected = own_logits(loaded, "toy")
     expected[0] += 0.03 * expected.norm()
     with pytest.raises(ModelRefusedError, match="differ by 3%"):
         check_paged_attention(loaded, expected, "toy")
@@ -61,15 +84,22 @@ def test_rounded_rows_may_differ_by_more(checkpoints: Path) -> None:
         check_paged_attention(replace(loaded, rounds_rows=True), expected, "toy")
 
 
+def test_a_model_that_fails_on_its_own_is_refused(checkpoints: Path) -> None:
+    loaded = load_tiny("llama", checkpoints, is_replaced=False)
+    loaded.module.model.layers[0].self_attn.num_key_value_groups = 3
+    with pytest.raises(ModelRefusedError, match="cannot run toy: its forward pass fails"):
+        own_logits(loaded, "toy")
+
+
 def test_an_overflowing_model_runs_with_a_warning(
     checkpoints: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     loaded = load_tiny("llama", checkpoints, is_replaced=False)
     loaded.module.lm_head.weight.data[3] = float("inf")
-    check_paged_attention(loaded, own_logits(loaded), "toy")
+    check_paged_attention(loaded, own_logits(loaded, "toy"), "toy")
     assert "toy: its logits overflow" in caplog.text
 
 
 def test_a_very_short_context_is_enough(checkpoints: Path) -> None:
     loaded = replace(load_tiny("llama", checkpoints, is_replaced=False), max_model_len=3)
-    check_paged_attention(loaded, own_logits(loaded), "toy")
+    check_paged_attention(loaded, own_logits(loaded, "toy"), "toy")

@@ -15,7 +15,7 @@ def probes(render):
         seen.append(messages)
         return render(messages, tools, documents)
 
-    return TemplateProbes(counted), seen
+    return TemplateProbes(counted, counted), seen
 
 
 def raising(*_):
@@ -31,6 +31,21 @@ def test_each_question_is_asked_once():
         form = asked.call_form(has_tools=False)
         assert form == CallForm(has_text_arguments=True), "Python's spelling is no call"
     assert len(seen) == 1 + 1 + 1 + 4 + 1
+
+
+def test_parts_are_wanted_where_a_text_is_shown_in_no_other_form():
+    def render(messages, *_):
+        shown = [part for part in messages[-1]["content"] if isinstance(part, dict)]
+        return str(shown) if messages[-1]["role"] == "user" else str(messages)
+
+    asked, seen = probes(render)
+    for _ in range(2):
+        assert asked.wants_parts("user")
+        assert asked.wants_parts("tool"), "other roles are treated like users"
+        assert not asked.wants_parts("assistant")
+    assert len(seen) == 2 + 2
+    assert not probes(raising)[0].wants_parts("user")
+    assert not probes(lambda *_: "")[0].wants_parts("user")
 
 
 def test_a_template_that_refuses_the_samples_is_left_to_speak_for_itself():

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,30 @@ def test_any_message_can_be_read_back(kind: str, content: list[str]) -> None:
 _MARKS = ("<|im_start|>", "<|im_end|>")
 
 
+@pytest.mark.parametrize("kind", ["byte_level", "metaspace", "legacy_llama"])
+def test_a_character_that_is_cut_off_takes_none_of_those_before_it_along(kind: str) -> None:
+    tokenizer = TOKENIZERS[kind]
+    ids = tokenizer.encode_text("hello 🙂\n🎉", add_special_tokens=False)
+    assert [tokenizer.decode(ids[:-cut]) for cut in (1, 2, 3)] == ["hello 🙂\n\ufffd"] * 3
+    padding = 10**6  # an id of the model's that the tokenizer does not have
+    assert tokenizer.decode([*ids[:-5], padding, *ids[-5:-1]]) == "hello 🙂\n\ufffd"
+    assert tokenizer.decode([*ids[:-7], padding, *ids[-7:-1]]) == "hello 🙂\n\ufffd"
+
+
+def test_a_prompt_is_whole_whatever_lengths_the_file_was_saved_with(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer("byte_level")
+    text = "hello <|im_end|> the end of the world"
+    expected = Tokenizer(tokenizer).encode_prompt(text)
+    tokenizer.backend_tokenizer.enable_truncation(3)
+    tokenizer.backend_tokenizer.enable_padding(length=40)
+    tokenizer.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "tokenizer.json").read_text())
+    assert saved["truncation"]["max_length"] == 3
+    assert saved["padding"]["strategy"] == {"Fixed": 40}
+    loaded = load_tokenizer(tmp_path, "cut")
+    assert loaded.encode_prompt(text) == loaded.encode_text(text) == expected
+
+
 def test_special_tokens_are_left_out_of_text_unless_asked_for() -> None:
     tokenizer = TOKENIZERS["byte_level"]
     ids = tokenizer.encode_prompt("<|im_start|>hello<|im_end|>")
@@ -105,4 +130,13 @@ def test_a_missing_or_damaged_tokenizer_is_refused(tmp_path: Path, content: str 
             '{"tokenizer_class": "PreTrainedTokenizerFast"}'
         )
     with pytest.raises(ModelRefusedError, match="cannot run broken: its tokenizer does not load"):
+        load_tokenizer(tmp_path, "broken")
+
+
+def test_what_a_tokenizer_lacks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelRefusedError, match=r"does not load: .* has no tokenizer\.json$"):
+        load_tokenizer(tmp_path, "broken")
+    (tmp_path / "tokenizer.model").write_bytes(b"")
+    monkeypatch.setattr("engine.tokenizer.find_spec", lambda _: None)
+    with pytest.raises(ModelRefusedError, match=r"pip install sentencepiece$"):
         load_tokenizer(tmp_path, "broken")

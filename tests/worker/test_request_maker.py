@@ -1,8 +1,11 @@
 from dataclasses import replace
 
+import pytest
+
 from engine.detokenizer import MessageHeads
 from engine.request import FinishReason, RequestStatus
 from schemas.completions import parse_completion_request
+from schemas.errors import ApiError
 from tests.worker.doubles import TextTokenizer, fake_translator
 from tests.worker.test_translate import chat, held
 from worker.handover import ChoiceProgress
@@ -66,6 +69,19 @@ def test_tokens_are_handed_over_unless_their_log_probabilities_are_wanted() -> N
         object.__setattr__(each, "progress", progress)
     assert make(plain)[0].output_token_ids == [1, 2]
     assert make(wanting)[0].output_token_ids == []
+
+
+def test_tokens_that_only_the_tokenizer_knows_are_refused() -> None:
+    """In a step, one of them would fail all requests."""
+    limits = replace(fake_translator().limits, vocab_size=97)
+    maker = RequestMaker(tokenizer=TextTokenizer(), limits=limits)  # type: ignore[arg-type]
+    assert maker.make(held(chat()), replace(task(), prompt=[96]))
+    with pytest.raises(
+        ApiError, match="'a', for which this model's tokenizer has the id 97"
+    ) as got:
+        maker.make(held(chat()), replace(task(), prompt=[5, 97, 7]))
+    assert (got.value.status_code, got.value.param) == (400, "prompt")
+    assert got.value.code == "invalid_value"
 
 
 def test_stop_strings_are_looked_for_in_texts_of_messages_only() -> None:

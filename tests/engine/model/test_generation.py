@@ -46,6 +46,29 @@ def test_a_value_that_is_no_number_is_refused(tmp_path: Path, value: Any) -> Non
         read_generation_defaults(_write(tmp_path, {"temperature": value}), "m")
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("temperature", -1),
+        ("temperature", float("nan")),
+        ("top_p", 1.5),
+        ("top_k", -2),
+        ("min_p", 3),
+        ("repetition_penalty", 0),
+    ],
+)
+def test_a_value_that_no_sampling_can_use_is_refused(
+    tmp_path: Path, field: str, value: float
+) -> None:
+    with pytest.raises(ModelRefusedError, match=f"{field} in its .* is out of range"):
+        read_generation_defaults(_write(tmp_path, {field: value}), "m")
+
+
+@pytest.mark.parametrize("value", [-1, 0])
+def test_both_ways_to_switch_top_k_off_mean_the_same(tmp_path: Path, value: int) -> None:
+    assert read_generation_defaults(_write(tmp_path, {"top_k": value}), "m").top_k == 0
+
+
 @pytest.mark.parametrize("text", ["{", "[]"])
 def test_a_damaged_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "generation_config.json").write_text(text)

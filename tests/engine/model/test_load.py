@@ -98,7 +98,22 @@ def test_missing_tensors_are_refused_instead_of_drawn_at_random(folder: Path) ->
 
 def test_tensors_of_another_shape_are_refused(folder: Path) -> None:
     _edit_config(folder, intermediate_size=64)
-    assert "its weights do not load" in _refusal(folder)
+    message = _refusal(folder)
+    assert "its weights do not load: model.layers.0.mlp.down_proj.weight is [32, 48]" in message
+    assert "by its config.json it would be [32, 64]" in message
+
+
+@pytest.mark.parametrize(
+    "changes", [{"rope_parameters": {"rope_type": "odd"}}, {"hidden_act": "odd"}]
+)
+def test_a_config_of_which_no_module_can_be_made_is_refused(
+    folder: Path, changes: dict[str, object]
+) -> None:
+    _edit_config(folder, **changes)
+    message = _refusal(folder)
+    assert "transformers makes no LlamaForCausalLM of its config.json: KeyError(" in message
+    assert "odd" in message
+    assert "\n" not in message
 
 
 def test_tensors_that_nobody_needs_are_reported(

@@ -64,6 +64,7 @@ def test_the_control_case_gets_as_far_as_its_weights(tmp_path: Path) -> None:
         ),
         ({"model_type": None}, "names no model_type"),
         ({"hidden_size": "wide"}, "its config.json is damaged"),
+        ({"num_attention_heads": 0}, "its config.json is damaged"),
         ({"model_type": "whisper", "architectures": None}, "encoder-decoder model"),
         ({"model_type": "bloom", "architectures": None}, "not written for transformers' attention"),
         ({"model_type": "vit", "architectures": None}, "vit is no language model"),
@@ -108,6 +109,16 @@ def test_a_damaged_config_is_refused(tmp_path: Path, text: str, reason: str) -> 
 
 def test_a_missing_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelRefusedError, match=r"has no config.json"):
+        read_config(tmp_path, "some-model")
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [("adapter_config.json", "it is an adapter; merge it"), ("m-Q4.gguf", "in GGUF format")],
+)
+def test_what_is_there_instead_of_a_config_is_named(tmp_path: Path, file: str, reason: str) -> None:
+    (tmp_path / file).write_bytes(b"{}")
+    with pytest.raises(ModelRefusedError, match=reason):
         read_config(tmp_path, "some-model")
 
 

@@ -40,6 +40,26 @@ def test_parameters_are_counted_in_the_dtype_they_will_run_in(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("tensors", "culprit"),
+    [
+        ({"up.weight": np.int8, "up.bias": np.float32}, "up.weight is I8"),
+        ({"up.weight": np.float16, "up.weight_scale": np.float32}, "up.weight_scale is F32"),
+        ({"up.weight": np.float16, "up.weight_scale_inv": np.float32}, "up.weight_scale_inv is"),
+        ({"up.qweight": np.int32, "up.scales": np.float16}, "up.qweight is I32"),
+        ({"up.weight_packed": np.int32}, "up.weight_packed is I32"),
+        ({"up.weight": np.uint8, "up.weight.absmax": np.uint8}, "up.weight is U8"),
+    ],
+)
+def test_quantised_weights_are_known_by_their_names_and_types(
+    tmp_path: Path, tensors: dict[str, type], culprit: str
+) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({key: np.zeros(4, dtype) for key, dtype in tensors.items()}, path)
+    with pytest.raises(ModelRefusedError, match=rf"weights are quantised \({culprit}"):
+        summarize_weights([path], "m")
+
+
+@pytest.mark.parametrize(
     ("name", "reason"),
     [
         ("pytorch_model.bin", "pickled"),

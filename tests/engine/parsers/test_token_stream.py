@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.parsers.output import OutputReader
 from engine.parsers.token_stream import TokenStream
@@ -42,6 +44,21 @@ def test_a_stream_never_shows_a_part_of_a_marker_or_of_a_character() -> None:
     texts = [stream.feed([token_id]) for token_id in marked_ids(tokenizer, "🎉é")]
     assert "\ufffd" not in "".join(texts)
     assert "".join(texts) + stream.finish() == "🎉é"
+
+
+@pytest.mark.parametrize("kind", ["byte_level", "metaspace"])
+@given(data=st.data())
+def test_what_was_shown_of_any_tokens_is_the_beginning_of_their_text(
+    kind: str, data: st.DataObject
+) -> None:
+    """Bytes in any order: an emoji that is complete, and then one that is cut off."""
+    tokenizer = marked_tokenizer(kind)
+    known = marked_ids(tokenizer, "🎉 é東 the")
+    ids = data.draw(st.lists(st.sampled_from(known), min_size=1, max_size=12))
+    stream = TokenStream(tokenizer, OutputReader(tokenizer, ()), is_guarded=False)
+    shown = "".join(stream.feed([token_id]) for token_id in ids)
+    assert tokenizer.decode(ids).startswith(shown)
+    assert shown + stream.finish() == tokenizer.decode(ids)
 
 
 def test_special_tokens_are_left_out_unless_they_are_to_be_kept() -> None:

@@ -42,7 +42,9 @@ _WORDS = ["name", "arguments", "yes", "no", "ab", "true", "Ġa"]
 
 
 @cache
-def byte_tokenizer(markers: tuple[str, ...] = tuple(_MARKERS)) -> Tokenizer:
+def byte_tokenizer(
+    markers: tuple[str, ...] = tuple(_MARKERS), *, add_prefix_space: bool = False
+) -> Tokenizer:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab: dict[str, int] = {"<eos>": EOS}
     merges: list[tuple[str, str]] = []
@@ -54,7 +56,9 @@ def byte_tokenizer(markers: tuple[str, ...] = tuple(_MARKERS)) -> Tokenizer:
                 vocab[word[:end]] = len(vocab)
                 merges.append((word[: end - 1], word[end - 1]))
     fast = FastTokenizer(models.BPE(vocab, merges))
-    fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    fast.pre_tokenizer = pre_tokenizers.ByteLevel(
+        add_prefix_space=add_prefix_space, use_regex=False
+    )
     fast.decoder = decoders.ByteLevel()
     fast.add_special_tokens([AddedToken("<eos>", special=True)])
     fast.add_tokens([AddedToken(marker, special=False, normalized=False) for marker in markers])

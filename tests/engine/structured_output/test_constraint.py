@@ -3,9 +3,17 @@
 import numpy as np
 
 from engine.structured_output.constraint import OutputConstraint
-from engine.structured_output.factory import ThinkingRules
+from engine.structured_output.factory import ConstraintFactory, ThinkingRules
 from engine.structured_output.grammar import choice_part, grammar_text, regex_part
-from tests.engine.structured_output.grammars import EOS, VOCAB_SIZE, allowed, factory, feed, ids
+from tests.engine.structured_output.grammars import (
+    EOS,
+    VOCAB_SIZE,
+    allowed,
+    byte_tokenizer,
+    factory,
+    feed,
+    ids,
+)
 
 OFF = ThinkingRules(is_off=True)
 
@@ -56,6 +64,14 @@ def test_a_token_that_does_not_fit_is_an_error_and_not_an_exception():
     assert "\n" not in constraint.error
     assert not constraint.append(ids("y")[0])
     assert allowed(constraint) is None
+
+
+def test_a_tokenizer_that_puts_a_space_before_a_text_spells_what_follows_without_it():
+    tokenizer = byte_tokenizer(add_prefix_space=True)
+    spaced = ConstraintFactory(tokenizer, vocab_size=VOCAB_SIZE, eos_token_ids=frozenset({EOS}))
+    constraint = spaced.build(grammar_text(regex_part("yes-[ab]{2}")), [], OFF)
+    assert not feed(constraint, "yes")
+    assert feed(constraint, "-ab")
 
 
 def test_a_mask_covers_the_vocabulary_and_no_more():
