@@ -75,6 +75,9 @@ def _cast(column: Any, field: Any, name: str) -> Any:
     try:
         if pa.types.is_run_end_encoded(column.type):
             column = pc.call_function("run_end_decode", [column])
+        elif pa.types.is_dictionary(column.type):  # casting as it is knows no views (of polars)
+            values = column.dictionary.cast(plain_type(column.type.value_type))
+            column = values.take(column.indices)
         # Where files differ, integers may have been widened to floats, which may round them.
         return column.cast(field.type, safe=not pa.types.is_floating(field.type))
     except (pa.ArrowException, ValueError) as error:

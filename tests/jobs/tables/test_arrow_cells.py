@@ -35,6 +35,15 @@ def test_a_batch_gets_exactly_the_columns_that_are_asked_for() -> None:
     ]
 
 
+def test_values_of_dictionaries_may_be_views() -> None:
+    """As in what polars hands over of its categorical columns."""
+    values = pa.array(["b", "a"], pa.string_view())
+    column = pa.DictionaryArray.from_arrays(pa.array([1, None, 0], pa.uint32()), values)
+    batch = pa.record_batch([column], ["x"])
+    schema = plain_schema(batch.schema, "t")
+    assert conform(batch, schema, {}, "t").column("x").to_pylist() == ["a", None, "b"]
+
+
 def test_a_cell_that_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match=r"t: column 'a' cannot be read: .*300"):
         conform(pa.record_batch({"a": [300]}), pa.schema([("a", pa.int8())]), {}, "t")
