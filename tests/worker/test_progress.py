@@ -1,3 +1,4 @@
+import contextlib
 import io
 from pathlib import Path
 
@@ -26,6 +27,15 @@ def test_lines_say_rows_failures_rate_and_time_left(monkeypatch: pytest.MonkeyPa
         "headrace: running",
         "headrace: 25/100 rows, 2 failed, 100 tok/s, ETA 18 s",
     ]
+
+
+def test_a_log_that_is_full_ends_nothing() -> None:
+    with Path("/dev/full").open("w") as full:
+        display = open_display(full)
+        display.phase("running")
+        display.close()
+        with contextlib.suppress(OSError):
+            full.close()
 
 
 def test_lines_are_not_printed_at_every_update() -> None:
