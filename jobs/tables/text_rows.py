@@ -12,7 +12,7 @@ from jobs.errors import InputError
 from jobs.producers.lines import Line, LineSplitter
 from jobs.tables.source import Row
 from schemas.errors import ApiError
-from schemas.json_text import parse_json
+from schemas.json_text import parse_json_line
 from schemas.wording import type_name
 
 __all__ = ["csv_rows", "json_rows"]
@@ -34,7 +34,7 @@ def _json_row(line: Line) -> Row:
     if line.is_too_long:
         return _bad_row(line.number, f"it has {line.num_bytes} bytes, which is too long")
     try:
-        value = parse_json(line.data)
+        value = parse_json_line(line.data)
     except ValueError as error:
         return _bad_row(line.number, f"it is not JSON ({error})")
     if not isinstance(value, dict):
