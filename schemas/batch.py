@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from pydantic_core import to_json
 
 from schemas.errors import ApiError, BadLine
-from schemas.json_text import parse_json
+from schemas.json_text import parse_json, parse_json_line
 from schemas.requests import ENDPOINTS
 from schemas.result import ResultRow
 from schemas.strict import StrictModel
@@ -54,7 +54,7 @@ def parse_batch_line(raw: bytes, *, endpoint: str | None = None) -> BatchLine:
     body are no concern of this function: they fail the request alone, not the line.
     """
     try:
-        value = parse_json(raw)
+        value = parse_json_line(raw)
     except ValueError as error:
         message = f"This line is not parseable as valid JSON. ({error})"
         raise BadLine(message, code="invalid_json_line") from None

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-__all__ = ["canonical_json", "compact_json", "parse_json"]
+__all__ = ["canonical_json", "compact_json", "parse_json", "parse_json_line"]
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -26,6 +26,16 @@ def parse_json(data: bytes) -> Any:
     if _has_infinity(value):
         raise ValueError("a number is too large for a 64-bit float")
     return value
+
+
+def parse_json_line(data: bytes) -> Any:
+    """The value of one line of a file. Raises like `parse_json`, with the column of what is wrong
+    alone: the number of the line in its file is the caller's to tell.
+    """
+    try:
+        return parse_json(data)
+    except ValueError as error:
+        raise ValueError(str(error).replace(" at line 1 column ", " at column ")) from None
 
 
 def canonical_json(value: Any) -> bytes:

@@ -5,6 +5,7 @@ not know: how a command does its work; that is imported when it runs, so that co
 talk to Redis start fast and load no torch.
 """
 
+import contextlib
 import os
 import sys
 import traceback
@@ -36,6 +37,7 @@ from worker.options import (
 )
 from worker.run_command import Fresh, log_beside_the_bar, resume_command
 from worker.settings import EnqueueSettings, ResultsSettings, RunSettings, ServiceSettings
+from worker.streams import flush_output, open_standard_streams
 from worker.table_options import TableOptions, table_settings
 
 __all__ = ["main"]
@@ -235,10 +237,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code. Never raises, never prints a traceback
     unless --debug or HEADRACE_DEBUG asks for it.
     """
+    open_standard_streams()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     let_waiting_threads_sleep()  # before any command imports torch
     code = _run(arguments)
-    _flush()
+    flush_output()
     if is_any_left():
         os._exit(code)  # a model was being loaded, and nobody waits for it any more
     return code
@@ -272,15 +275,8 @@ def _fail(error: Exception, *, is_debugging: bool) -> int:
 
 
 def _complain(sentence: str) -> None:
-    sys.stderr.write(f"headrace: {' '.join(sentence.split())}\n")
-
-
-def _flush() -> None:
-    """A reader that went away (`headrace status ... | head -1`) is no failure."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(OSError):  # the exit code says it too
+        sys.stderr.write(f"headrace: {' '.join(sentence.split())}\n")
 
 
 def _command(arguments: Sequence[str]) -> str:

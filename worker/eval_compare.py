@@ -43,9 +43,9 @@ def print_comparison(
     found: Comparison, *, num_rows: int = 20, stream: TextIO | None = None
 ) -> None:
     """Print a line for each task and tag, what else differs, and rows whose score changed."""
-    from rich.console import Console
+    from worker.console import OutputConsole
 
-    console = Console(file=stream or sys.stdout, highlight=False)
+    console = OutputConsole(stream)
     if not console.is_terminal:
         console.width = max(console.width, _PIPE_WIDTH)
     _print_groups(found, console)

@@ -3,7 +3,6 @@
 Owns: the tables that `eval` prints. Must not know: how scores came about.
 """
 
-import sys
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -20,8 +19,9 @@ def print_scores(
 ) -> None:
     """Print a line for each task and each tag, and one for all, with 95% intervals."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from worker.console import OutputConsole
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("task", style="bold", no_wrap=True)
@@ -37,7 +37,7 @@ def print_scores(
     if len(tasks) > 1:
         table.add_section()
         table.add_row(*group_cells(GroupScore("all", tuple(scored)), pass_at))
-    console = Console(file=stream or sys.stdout, highlight=False)
+    console = OutputConsole(stream)
     if not console.is_terminal:
         console.width = max(console.width, _PIPE_WIDTH)
     console.print(table)

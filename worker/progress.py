@@ -4,6 +4,7 @@ Owns: the live bar on a terminal, plain lines elsewhere, the summary. Must not k
 numbers come from. The bar and the lines go to standard error, the summary to standard output.
 """
 
+import contextlib
 import sys
 from collections import deque
 from dataclasses import dataclass
@@ -123,12 +124,13 @@ class LineDisplay:
         self._print(", ".join(parts))
 
     def close(self) -> None:
-        self._stream.flush()
+        """Nothing is held back."""
 
     def _print(self, text: str) -> None:
         self._last_line_s = monotonic()
-        self._stream.write(f"headrace: {text}\n")
-        self._stream.flush()
+        with contextlib.suppress(OSError):  # a log that is full or gone must not end the work
+            self._stream.write(f"headrace: {text}\n")
+            self._stream.flush()
 
 
 class BarDisplay:
@@ -186,8 +188,9 @@ def _open_bar(stream: TextIO) -> "Progress":
 def print_summary(summary: Summary, stream: TextIO | None = None) -> None:
     """Print the table of what came out, and where the files are."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from worker.console import OutputConsole
 
     table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
     table.add_column("what", style="bold")
@@ -206,7 +209,7 @@ def print_summary(summary: Summary, stream: TextIO | None = None) -> None:
         ("wall seconds", f"{summary.wall_s:,.2f}"),
     ):
         table.add_row(name, value)
-    console = Console(file=stream or sys.stdout, highlight=False)
+    console = OutputConsole(stream)
     console.print(table)
     for path in summary.files:
         console.print(str(path), markup=False, soft_wrap=True)

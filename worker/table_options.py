@@ -118,6 +118,8 @@ def table_settings(location: str, options: TableOptions) -> TableSettings | None
     """
     if options.prompt_column is not None or options.template is not None:
         return TableSettings(location, options)
+    if not location:
+        raise SettingsError("FILE is empty: give the name of the input")
     from jobs.tables.places import is_table_name
 
     if is_table_name(location):

@@ -23,6 +23,7 @@ __all__ = [
     "LineSplitter",
     "changed",
     "count_lines",
+    "foreign_kind",
     "open_input",
     "unreadable",
 ]
@@ -32,8 +33,10 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FOREIGN_STARTS = (
     (b"\x1f\x8b", "gzip data; decompress it first"),
     (b"\x28\xb5\x2f\xfd", "zstd data; decompress it first"),
+    (b"\xfd7zXZ\x00", "xz data; decompress it first"),
+    (b"BZh91AY", "bzip2 data; decompress it first"),
     (b"PK\x03\x04", "a zip archive; unpack it first"),
-    (b"PAR1", "a Parquet file, not JSONL"),
+    (b"PAR1", "a Parquet file, not text"),
     (b"\xff\xfe", "UTF-16 text; convert it to UTF-8 first"),
     (b"\xfe\xff", "UTF-16 text; convert it to UTF-8 first"),
 )
@@ -85,8 +88,8 @@ def open_input(path: Path | str) -> InputFile:
             raise InputError(f"the input {path} is not a regular file; save it to one first")
         with path.open("rb", buffering=0) as file:
             while chunk := file.read(_BUFFER_BYTES):
-                if num_bytes == 0:
-                    _refuse_foreign(path, chunk)
+                if num_bytes == 0 and (kind := foreign_kind(chunk)):
+                    raise InputError(f"the input {path} is {kind}")
                 digest.update(chunk)
                 num_bytes += len(chunk)
     except FileNotFoundError as error:
@@ -198,7 +201,6 @@ def _measure_line(start: bytes, file: io.BufferedReader) -> int:
     return num_bytes - len(tail) + len(tail.removesuffix(b"\n").removesuffix(b"\r"))
 
 
-def _refuse_foreign(path: Path, start: bytes) -> None:
-    for magic, kind in _FOREIGN_STARTS:
-        if start.startswith(magic):
-            raise InputError(f"the input {path} is {kind}")
+def foreign_kind(start: bytes) -> str | None:
+    """What a file that begins like this is, if it cannot be lines of UTF-8."""
+    return next((kind for magic, kind in _FOREIGN_STARTS if start.startswith(magic)), None)

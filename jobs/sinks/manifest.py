@@ -71,7 +71,10 @@ def write_run_manifest(
         "timings": dict(facts.timings),
         "files": list(files),
     }
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    # The bytes of a file name that are not UTF-8 came in as surrogates, which JSON can escape.
+    data = text.encode("utf-8", "backslashreplace") + b"\n"
     try:
-        write_new_file(path, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+        write_new_file(path, data)
     except OSError as error:
         raise storage_error("write", path, error) from error

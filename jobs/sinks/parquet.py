@@ -88,7 +88,8 @@ class ParquetWriter:
         if self._file is not None and self._file_bytes is not None:  # noqa: SIM102
             if self._file.tell() >= self._file_bytes:
                 self._close_file()
-        group = pa.concat_tables([self._schema.empty_table(), *self._waiting])
+        empty = pa.Table.from_batches([], self._schema)  # empty_table() knows fewer types
+        group = pa.concat_tables([empty, *self._waiting])
         self._waiting, self._num_waiting, self._bytes_waiting = [], 0, 0
         try:
             if self._file is None:

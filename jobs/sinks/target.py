@@ -104,6 +104,11 @@ def parse_target(text: str, *, is_table: bool = False) -> Target:
         return Target(TargetKind.REDIS)
     if not text.strip() or "\0" in text:
         raise TargetError("the output is empty; give a .jsonl or .parquet file, a folder or redis")
+    if text == "-":
+        raise TargetError(
+            "results appear when all of them are there, so they cannot go to standard output; give "
+            "a .jsonl or .parquet file or a folder (./- if it is really called that)"
+        )
     if "://" in text:
         return _parse_url(text, kinds)
     return _local_target(text, kinds)

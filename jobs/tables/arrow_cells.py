@@ -33,12 +33,40 @@ def plain_schema(schema: pa.Schema, name: str) -> pa.Schema:
 
 def plain_type(kind: Any) -> Any:
     """The type of the column's values, however they are stored."""
-    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+    if pa.types.is_run_end_encoded(kind):
         return plain_type(kind.value_type)
+    return _without_views(kind, has_dictionaries=False)
+
+
+def _without_views(kind: Any, *, has_dictionaries: bool) -> Any:
+    """`kind` without views at any level (Arrow cannot pick rows of them), and without dictionaries
+    unless `has_dictionaries`: then only their values become plain.
+    """
+
+    def plain(inner: Any) -> Any:
+        return _without_views(inner, has_dictionaries=has_dictionaries)
+
+    def plain_field(field: Any) -> Any:
+        return pa.field(field.name, plain(field.type), field.nullable)
+
+    if pa.types.is_dictionary(kind):
+        values = plain(kind.value_type)
+        return pa.dictionary(kind.index_type, values) if has_dictionaries else values
     if pa.types.is_string_view(kind):
         return pa.string()
     if pa.types.is_binary_view(kind):
         return pa.binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([plain_field(field) for field in kind])
+    if pa.types.is_map(kind):
+        make: Any = pa.map_  # its stubs lack what is used here
+        return make(plain(kind.key_type), plain_field(kind.item_field), kind.keys_sorted)
+    if pa.types.is_list(kind):
+        return pa.list_(plain_field(kind.value_field))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(plain_field(kind.value_field))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(plain_field(kind.value_field), kind.list_size)
     return kind
 
 
@@ -75,6 +103,8 @@ def _cast(column: Any, field: Any, name: str) -> Any:
     try:
         if pa.types.is_run_end_encoded(column.type):
             column = pc.call_function("run_end_decode", [column])
+        # Dictionaries of views, as polars has for categories, are not decoded by a cast.
+        column = column.cast(_without_views(column.type, has_dictionaries=True))
         # Where files differ, integers may have been widened to floats, which may round them.
         return column.cast(field.type, safe=not pa.types.is_floating(field.type))
     except (pa.ArrowException, ValueError) as error:

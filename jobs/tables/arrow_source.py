@@ -100,7 +100,12 @@ class _ParquetReader:
     """One Parquet file."""
 
     def __init__(self, file: Any) -> None:
-        self._file = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+        self._file = pq.ParquetFile(
+            file,
+            buffer_size=_BUFFER_BYTES,
+            pre_buffer=False,
+            coerce_int96_timestamp_unit="us",  # Spark's; as nanoseconds 9999-12-31 is in 1816
+        )
         self.schema: pa.Schema = self._file.schema_arrow
 
     def count_rows(self) -> int:

@@ -101,16 +101,18 @@ def check_writable(schema: pa.Schema, name: str) -> None:
 
 
 def _is_writable(field: Any, suffix: str) -> bool:
-    table = pa.schema([field]).empty_table()
+    schema = pa.schema([field])
+    table = pa.Table.from_batches([], schema)  # empty_table() knows fewer types
     file = io.BytesIO()
     try:
         if suffix == ".parquet":
             pq.write_table(table, file)
+            pq.read_schema(file)  # what is nested very deeply can only be written
             return True
         encoder = _ENCODERS[suffix](file, table.schema)
         encoder.write(table)
         encoder.close()
-    except (pa.ArrowException, ValueError, TypeError):
+    except (pa.ArrowException, OSError, ValueError, TypeError):
         return False
     return True
 

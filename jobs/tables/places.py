@@ -22,6 +22,7 @@ __all__ = ["TableFile", "TableFormat", "TablePlace", "find_table", "is_table_nam
 
 _OURS = "run.json"  # beside results.parquet in an output folder, which may be the next run's input
 _HIDDEN = (".", "_")
+_LOGS = {"_delta_log": "Delta", ".hoodie": "Hudi"}  # which say what of the folder is the table
 _COMPRESSIONS = (".gz", ".bz2", ".zst", ".lz4")
 
 
@@ -136,6 +137,11 @@ def _files_in(filesystem: fs.FileSystem, info: fs.FileInfo, location: str) -> Se
     found: list[fs.FileInfo] = []
     for each in filesystem.get_file_info(fs.FileSelector(info.path, recursive=True)):
         steps = PurePosixPath(each.path).relative_to(info.path).parts
+        if steps[0] in _LOGS:
+            raise InputError(
+                f"the input folder {location} is a {_LOGS[steps[0]]} table, whose files also hold "
+                "rows that were deleted or replaced; write its rows to Parquet files first"
+            )
         is_hidden = any(step.startswith(_HIDDEN) for step in steps) or steps == (_OURS,)
         if each.type == fs.FileType.File and not is_hidden:
             found.append(each)

@@ -103,9 +103,11 @@ def _check_text(name: str, schema: pa.Schema) -> None:
     kind = schema.field(name).type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
         return
+    is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    shown = f"{name}.decode()" if is_bytes else name  # bytes would come out as b'...'
     raise TableSettingError(
         f"the prompt column {name!r} holds {kind}, not text; make text of it with a template, "
-        f"such as {{{{ {name} }}}}"
+        f"such as {{{{ {shown} }}}}"
     )
 
 

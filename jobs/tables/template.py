@@ -50,7 +50,7 @@ class RowTemplate:
     def read(cls, path: Path) -> "RowTemplate":
         """The template in a file. Raises TableSettingError."""
         try:
-            return cls(path.read_text(encoding="utf-8"), name=str(path))
+            return cls(path.read_text(encoding="utf-8-sig"), name=str(path))
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise TableSettingError(f"{path} cannot be read: {reason}") from error

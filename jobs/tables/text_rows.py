@@ -6,13 +6,13 @@ files there are. Text that is not a row is an error of that row alone.
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from jobs.errors import InputError
 from jobs.producers.lines import Line, LineSplitter
 from jobs.tables.source import Row
 from schemas.errors import ApiError
-from schemas.json_text import parse_json
+from schemas.json_text import parse_json_line
 from schemas.wording import type_name
 
 __all__ = ["csv_rows", "json_rows"]
@@ -34,7 +34,7 @@ def _json_row(line: Line) -> Row:
     if line.is_too_long:
         return _bad_row(line.number, f"it has {line.num_bytes} bytes, which is too long")
     try:
-        value = parse_json(line.data)
+        value = parse_json_line(line.data)
     except ValueError as error:
         return _bad_row(line.number, f"it is not JSON ({error})")
     if not isinstance(value, dict):
@@ -42,10 +42,17 @@ def _json_row(line: Line) -> Row:
     return value
 
 
-def csv_rows(file: io.BufferedReader, *, delimiter: str) -> Iterator[Row]:
-    """The rows below the header, whose names are the columns; an empty cell is null. Blank lines
-    are skipped, cells may hold line ends. Raises what reading raises, and InputError without a
-    header that can be used, or for a quote that never ends: nobody knows what it swallowed.
+def csv_rows(
+    file: io.BufferedReader,
+    *,
+    delimiter: str,
+    on_header: Callable[[Sequence[str]], object] = lambda _: None,
+) -> Iterator[Row]:
+    """The rows below the header, whose names are the columns (`on_header` gets them, also where no
+    row follows); an empty cell is null. Blank lines are skipped, cells may hold line ends.
+
+    Raises what reading raises, and InputError without a header that can be used, or for a quote
+    that never ends: nobody knows what it swallowed.
     """
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     csv.field_size_limit(_MAX_ROW_BYTES)
@@ -63,6 +70,7 @@ def csv_rows(file: io.BufferedReader, *, delimiter: str) -> Iterator[Row]:
             if cells and header is None:
                 _check_header(cells)
                 header = cells
+                on_header(header)
             elif cells and header is not None:
                 yield _csv_row(header, cells, reader.line_num)
     finally:
@@ -83,7 +91,10 @@ def _check_header(header: list[str]) -> None:
         raise InputError("has a header that is not UTF-8 text")
     for name in header:
         if not name:
-            raise InputError("has a column without a name in its header")
+            raise InputError(
+                "has a column without a name in its header; name it (pandas leaves its index out "
+                "with to_csv(index=False))"
+            )
         if header.count(name) > 1:
             raise InputError(f"has two columns that are called {name!r}; rename one")
 

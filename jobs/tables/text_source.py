@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.errors import InputError
+from jobs.producers.lines import foreign_kind
 from jobs.tables.arrow_cells import conform
 from jobs.tables.places import TableFile, TableFormat, TablePlace
 from jobs.tables.source import Row
@@ -43,10 +44,16 @@ class TextSource:
         self._is_csv = place.format is TableFormat.CSV
         self._types: TextTypes = CsvTypes() if self._is_csv else JsonTypes()
         self.num_rows = 0
+        problem: str | None = None
         for file in place.files:
             for rows in self._pieces(file):
                 self.num_rows += len(rows)
                 self._types.add([row for row in rows if not isinstance(row, ApiError)])
+                refused = next((row for row in rows if isinstance(row, ApiError)), None)
+                if problem is None and refused is not None:
+                    problem = f"{self._name_of(file)} holds no table: {refused.message}"
+        if problem is not None and not self._types.schema().names:
+            raise InputError(problem)
         partitions = place.partitions
         own = [field for field in self._types.schema() if field.name not in partitions.names]
         self.schema = pa.schema([*own, *partitions])
@@ -103,7 +110,10 @@ class TextSource:
         with self._opened(file) as raw:
             piece: list[Row] = []
             start = 0
-            for row in self._read(file, io.BufferedReader(raw, _BUFFER_BYTES)):
+            opened: io.BufferedReader = io.BufferedReader(raw, _BUFFER_BYTES)
+            if kind := foreign_kind(opened.peek(_BUFFER_BYTES)):
+                raise InputError(f"is {kind}")
+            for row in self._read(file, opened):
                 piece.append(row)
                 if len(piece) == _ROWS_AT_ONCE or raw.num_bytes - start > _BYTES_AT_ONCE:
                     yield piece
@@ -112,10 +122,10 @@ class TextSource:
                 yield piece
 
     def _read(self, file: TableFile, opened: io.BufferedReader) -> Iterator[Row]:
-        if not self._is_csv:
+        if not isinstance(self._types, CsvTypes):
             return json_rows(opened)
         is_tabbed = ".tsv" in file.name.lower().rpartition("/")[2]
-        return csv_rows(opened, delimiter="\t" if is_tabbed else ",")
+        return csv_rows(opened, delimiter="\t" if is_tabbed else ",", on_header=self._types.expect)
 
     @contextmanager
     def _opened(self, file: TableFile) -> Iterator["_Counted"]:

@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 
 __all__ = ["CsvTypes", "JsonTypes", "TextTypes"]
 
-_ROWS_WITH_ZEROS = r"^[+-]?0[0-9]"  # 007 is a name, not a number
+_ROWS_WITH_ZEROS = r"^[+-]?0[0-9xX]"  # 007 is a name, not a number; 0x10 is not 16
 _LONG_NUMBERS = r"^[+-]?[0-9]{16,}$"  # a float would round it
 _CANDIDATES: Sequence[Any] = (pa.int64(), pa.float64(), pa.bool_())
+_MAX_LEVELS = 40  # readers of Parquet stop at 100, and a list of objects counts for three
 _NOT_BOOLEAN = re.compile("[^01]")
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -48,10 +49,16 @@ class CsvTypes:
         self._fitting: dict[str, list[Any]] = {}
         self._has_cells: set[str] = set()
 
+    def expect(self, names: Sequence[str]) -> None:
+        """There are columns of these names, even if no row follows."""
+        for name in names:
+            self._fitting.setdefault(name, list(_CANDIDATES))
+
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """See TextTypes."""
+        """See TextTypes. The rows of one piece are of one file: all have the same columns."""
+        self.expect(list(rows[0]) if rows else [])
         for name in rows[0] if rows else ():
-            fitting = self._fitting.setdefault(name, list(_CANDIDATES))
+            fitting = self._fitting[name]
             cells = pa.array([row[name] for row in rows], pa.string()).drop_null()
             if len(cells):
                 self._has_cells.add(name)
@@ -73,7 +80,8 @@ class CsvTypes:
 
 class JsonTypes:
     """The Arrow types of JSON values. Columns whose values have no type in common (strings and
-    numbers, objects without keys) are strings: text as it is, anything else as JSON.
+    numbers, objects without keys), or one that is nested too deeply for files, are strings: text as
+    it is, anything else as JSON.
     """
 
     def __init__(self) -> None:
@@ -137,20 +145,34 @@ def _common_type(before: Any, values: Sequence[Any]) -> Any:
     """The type of `values` and what came before; None if there is none."""
     try:
         found = pa.array(values).type
+        if _has_boolean(values, pa.list_(found)):
+            return None
         fields = [pa.schema([("x", kind)]) for kind in (before, found)]
         return pa.unify_schemas(fields, promote_options="permissive").field(0).type
     except (pa.ArrowException, OverflowError, ValueError, TypeError):
         return None
 
 
+def _has_boolean(value: Any, kind: Any) -> bool:
+    """Whether a boolean stands where a type has floats: Arrow would make a 1.0 of it."""
+    if pa.types.is_list(kind) and isinstance(value, list):
+        if pa.types.is_float64(kind.value_type):
+            return bool in map(type, value)
+        is_nested = pa.types.is_nested(kind.value_type)
+        return is_nested and any(_has_boolean(each, kind.value_type) for each in value)
+    if pa.types.is_struct(kind) and isinstance(value, dict):
+        return any(_has_boolean(value.get(field.name), field.type) for field in kind)
+    return pa.types.is_float64(kind) and isinstance(value, bool)
+
+
 def _column_type(kind: Any) -> Any:
     return pa.string() if kind is None or _is_unknown(kind) else kind
 
 
-def _is_unknown(kind: Any) -> bool:
+def _is_unknown(kind: Any, level: int = 0) -> bool:
     """Whether a type says nothing about some of its values, or is one that files cannot hold."""
-    if pa.types.is_null(kind):
+    if pa.types.is_null(kind) or level > _MAX_LEVELS:
         return True
     if pa.types.is_struct(kind):
-        return kind.num_fields == 0 or any(_is_unknown(field.type) for field in kind)
-    return pa.types.is_list(kind) and _is_unknown(kind.value_type)
+        return kind.num_fields == 0 or any(_is_unknown(field.type, level + 1) for field in kind)
+    return pa.types.is_list(kind) and _is_unknown(kind.value_type, level + 1)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.json_text import canonical_json, compact_json, parse_json
+from schemas.json_text import canonical_json, compact_json, parse_json, parse_json_line
 
 REFUSED = {
     "empty": b"",
@@ -139,3 +139,9 @@ def test_the_canonical_form_is_compact_sorted_utf8():
 def test_what_json_can_not_spell_has_no_canonical_form(value):
     with pytest.raises(ValueError):
         canonical_json(value)
+
+
+def test_what_is_wrong_with_a_line_is_told_by_its_column() -> None:
+    assert parse_json_line(b'{"a": 1}') == {"a": 1}
+    with pytest.raises(ValueError, match=r"^expected value at column 7$"):
+        parse_json_line(b'{"a": x}')

@@ -1,3 +1,4 @@
+import contextlib
 import io
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def test_the_time_left_does_not_count_rows_of_an_earlier_run(
         "0 tok/s",
         "ETA 24 s",
     ]
+
+
+def test_a_log_that_is_full_ends_nothing() -> None:
+    with Path("/dev/full").open("w") as full:
+        display = open_display(full)
+        display.phase("running")
+        display.close()
+        with contextlib.suppress(OSError):
+            full.close()
 
 
 def test_lines_are_not_printed_at_every_update() -> None:

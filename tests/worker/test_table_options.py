@@ -23,6 +23,11 @@ def test_a_table_without_prompts_is_refused(location: str) -> None:
         table_settings(location, TableOptions())
 
 
+def test_an_empty_name_is_no_folder() -> None:
+    with pytest.raises(SettingsError, match="FILE is empty"):
+        table_settings("", TableOptions())
+
+
 def test_flags_of_tables_alone_are_refused() -> None:
     with pytest.raises(SettingsError, match="--result-prefix is for tables"):
         table_settings("in.jsonl", TableOptions(result_prefix="x"))

@@ -144,8 +144,9 @@ def _percentiles(seconds: Sequence[float]) -> dict[str, float] | None:
 
 def _print(line: dict[str, Any]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from worker.console import OutputConsole
 
     table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
     table.add_column("what", style="bold")
@@ -172,4 +173,4 @@ def _print(line: dict[str, Any]) -> None:
             rows.append((f"{title} {percent}", f"{value:,}"))
     for title, value in rows:
         table.add_row(title, value)
-    Console(file=sys.stdout, highlight=False).print(table)
+    OutputConsole().print(table)

@@ -104,6 +104,8 @@ def test_a_file_that_changes_meanwhile_is_noticed_at_its_end(tmp_path: Path, cha
     [
         (b"\x1f\x8b\x08", "gzip"),
         (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"\xfd7zXZ\x00", "xz"),
+        (b"BZh91AY&SY", "bzip2"),
         (b"PK\x03\x04", "zip"),
         (b"PAR1", "Parquet"),
         (b"\xff\xfe{\x00", "UTF-16"),

@@ -1,5 +1,7 @@
 import json
+import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,14 @@ def test_the_manifest_says_what_the_run_was(tmp_path: Path) -> None:
     assert content["settings"] == {"seed": 0}
     assert content["timings"] == {"wall_s": 1.5}
     assert content["files"] == ["output.jsonl"]
+
+
+def test_a_file_name_that_is_no_text_is_written_too(tmp_path: Path) -> None:
+    name = os.fsdecode(b"b\xfc.jsonl")
+    facts = replace(FACTS, input_path=name)
+    path = tmp_path / "run.json"
+    write_run_manifest(path, batch_id="b", facts=facts, counts=RowCounts(), files=[])
+    assert json.loads(path.read_text())["input"]["path"] == name
 
 
 def test_a_failed_write_is_one_sentence(tmp_path: Path) -> None:

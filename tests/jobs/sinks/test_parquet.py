@@ -40,6 +40,17 @@ def test_row_groups_are_even_whatever_the_tables(
     assert table_to_rows(file.read()) == [make_row(idx, content="x") for idx in range(first)]
 
 
+def test_columns_of_types_that_few_have_are_written(tmp_path: Path) -> None:
+    """Arrow makes no empty array of a tensor whose axes are permuted, as NumPy's are."""
+    kind = pa.fixed_shape_tensor(pa.int8(), [1, 2], permutation=[0, 1])
+    image = pa.ExtensionArray.from_storage(kind, pa.array([[1, 2]], pa.list_(pa.int8(), 2)))
+    table = pa.table({"image": image})
+    writer = ParquetWriter(tmp_path, "a", batch_id="b", schema=table.schema)
+    writer.write(table)
+    writer.close()
+    assert pq.read_table(writer.paths[0]).equals(table)
+
+
 def test_the_file_is_zstd_in_the_promised_columns(tmp_path: Path) -> None:
     writer = ParquetWriter(tmp_path, "results", batch_id="batch_a")
     writer.write(table_of(0, 3))

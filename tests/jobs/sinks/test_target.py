@@ -67,6 +67,7 @@ def test_redis_has_no_files() -> None:
         ("", "empty"),
         ("  ", "empty"),
         ("a\0b", "empty"),
+        ("-", "cannot go to standard output"),
         ("ftp://host/x", "unknown scheme 'ftp'; use s3://, gs:// or file://"),
         ("s3:///folder", "names no bucket"),
         ("s3://[bucket/x", "no usable URL"),

@@ -1,3 +1,4 @@
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,14 @@ def test_encodings_are_no_types(tmp_path: Path, suffix: str) -> None:
     source = opened(path)
     assert set(source.schema.types) == {pa.string()}
     assert cells(source) == [dict.fromkeys(columns, word) for word in ("x", None, "x")]
+
+
+def test_old_timestamps_hold_every_year(tmp_path: Path) -> None:
+    """Spark and Hive write them as INT96, and 9999-12-31 for what has no end."""
+    ends = [datetime(9999, 12, 31), datetime(2024, 1, 1, 0, 0, 0, 1)]
+    table = pa.table({"end": pa.array(ends, pa.timestamp("us"))})
+    path = write_parquet(table, tmp_path / "a.parquet", use_deprecated_int96_timestamps=True)
+    assert [row["end"] for row in cells(opened(path))] == ends
 
 
 def test_metadata_of_the_file_stays_behind(tmp_path: Path) -> None:

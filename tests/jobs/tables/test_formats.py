@@ -163,6 +163,22 @@ def test_columns_that_a_format_cannot_hold_are_named() -> None:
     check_writable(schema, "x.arrow")
 
 
+def test_columns_that_could_be_written_but_not_read_are_named() -> None:
+    deep = pa.int64()
+    for _ in range(60):
+        deep = pa.list_(deep)
+    with pytest.raises(TableSettingError, match=r"parquet files cannot hold the columns 'deep'"):
+        check_writable(pa.schema([("deep", deep)]), "x.parquet")
+
+
+def test_types_that_few_have_are_no_trouble() -> None:
+    union = pa.schema([("either", pa.dense_union([pa.field("a", pa.int64())]))])
+    with pytest.raises(TableSettingError, match=r"parquet files cannot hold the columns 'either'"):
+        check_writable(union, "x.parquet")
+    tensor = pa.fixed_shape_tensor(pa.float32(), [2, 2], permutation=[1, 0])
+    check_writable(pa.schema([("image", tensor)]), "x.parquet")
+
+
 def conform_to(table: pa.Table) -> pa.Table:
     missing = [pa.nulls(table.num_rows, kind) for kind in SCHEMA.types[1:]]
     return pa.Table.from_arrays([table.column("text"), *missing], schema=SCHEMA)

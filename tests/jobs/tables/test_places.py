@@ -76,6 +76,7 @@ def test_a_folder_above_the_input_is_no_column(tmp_path: Path) -> None:
         ("empty", "holds no files of a table"),
         ("mixed", r"several formats: a\.csv and b\.parquet"),
         ("foreign", r"b\.xlsx in .*foreign has no format"),
+        ("delta", "is a Delta table, whose files also hold rows that were deleted"),
         ("nosuch://bucket/x", "cannot be read"),
         ("pipe", "neither a file nor a folder"),
     ],
@@ -88,6 +89,8 @@ def test_what_is_no_table_is_refused(
     write(tmp_path / "mixed/a.csv")
     write(tmp_path / "mixed/b.parquet")
     write(tmp_path / "foreign/b.xlsx")
+    write(tmp_path / "delta/a.parquet")
+    write(tmp_path / "delta/_delta_log/00000000000000000000.json")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match=reason):
         find_table(name)

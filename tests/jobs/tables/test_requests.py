@@ -8,7 +8,9 @@ from jobs.tables.requests import RowRequests
 from jobs.tables.template import RowTemplate
 from schemas.errors import ApiError
 
-SCHEMA = pa.schema([("text", pa.string()), ("n", pa.int64()), ("none", pa.null())])
+SCHEMA = pa.schema(
+    [("text", pa.string()), ("n", pa.int64()), ("none", pa.null()), ("raw", pa.large_binary())]
+)
 
 
 def test_a_row_becomes_a_chat_request() -> None:
@@ -67,7 +69,11 @@ def test_a_cell_that_is_no_text_is_the_rows_error(cells: dict[str, Any], what: s
     [
         ({"prompt_column": None}, "name the column of the prompts, or give a template"),
         ({"prompt_column": "x"}, "'x' is not in the table; its columns are 'text', 'n', 'none'"),
-        ({"prompt_column": "n"}, "'n' holds int64, not text"),
+        ({"prompt_column": "n"}, r"'n' holds int64, not text; .* such as \{\{ n \}\}"),
+        (
+            {"prompt_column": "raw"},
+            r"'raw' holds large_binary, .* such as \{\{ raw\.decode\(\) \}\}",
+        ),
         ({"parameters": {"messages": []}}, "'messages' cannot be given"),
         ({"parameters": {"stream": True}}, "'stream' cannot be given"),
         ({"schema": {"a": 1}, "parameters": {"response_format": {}}}, "'response_format' cannot"),

@@ -66,6 +66,11 @@ def test_a_null_cell_is_empty_text() -> None:
     assert RowTemplate("<{{ a }}{{ b or 'x' }}>").render({"a": None, "b": None}) == "<x>"
 
 
+def test_a_byte_order_mark_is_no_text_of_a_prompt(tmp_path: Path) -> None:
+    (tmp_path / "x.jinja").write_bytes(b"\xef\xbb\xbfQ: {{ a }}\n")
+    assert RowTemplate.read(tmp_path / "x.jinja").render({"a": 1}) == "Q: 1"
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(TableSettingError, match=r"no\.jinja cannot be read: no such file"):
         RowTemplate.read(tmp_path / "no.jinja")

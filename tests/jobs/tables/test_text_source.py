@@ -99,6 +99,11 @@ def test_large_rows_come_in_small_pieces(tmp_path: Path) -> None:
         ("a.csv.gz", b"no gzip", r"a\.csv\.gz cannot be read"),
         ("a.csv", b'a\n"x', r"a\.csv is no CSV"),
         ("a.json", b"[\n", r"a\.json is a JSON array"),
+        ("a.json", b'[{"a": 1}]\n', r"a\.json holds no table: Line 1 .* it is an array"),
+        ("a.json", b'{\n"a": 1\n}\n', r"a\.json holds no table: Line 1 .* not JSON"),
+        ("a.jsonl", b"\x1f\x8b\x08", r"a\.jsonl is gzip data; decompress it"),
+        ("a.csv", "a,b\n1,2\n".encode("utf-16"), r"a\.csv is UTF-16 text; convert it"),
+        ("a.csv", b"PAR1", r"a\.csv is a Parquet file"),
     ],
 )
 def test_files_that_cannot_be_read_are_named(
@@ -114,6 +119,19 @@ def test_in_a_folder_the_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text('a\n"x')
     with pytest.raises(InputError, match=r"b\.csv in .* is no CSV"):
         opened(tmp_path)
+
+
+def test_a_header_without_rows_has_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n")
+    source = opened(tmp_path / "a.csv")
+    assert (source.num_rows, source.schema.names) == (0, ["a", "b"])
+    assert source.schema.types == [pa.string(), pa.string()]
+
+
+def test_a_header_with_broken_rows_alone_has_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1\n")
+    source = opened(tmp_path / "a.csv")
+    assert (source.num_rows, source.schema.names) == (1, ["a", "b"])
 
 
 def test_an_empty_file_has_no_columns(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ def type_of(types: TextTypes, *pieces: Sequence[Any]) -> Any:
         ([["true", "0"]], pa.string()),
         ([["1"], ["x"]], pa.string()),
         ([["007"]], pa.string()),
+        ([["0x10"], ["0XFF"]], pa.string()),
         ([["0", "0.5"]], pa.float64()),
         ([["12345678901234567890"]], pa.string()),
         ([["1234567890123456"]], pa.int64()),
@@ -65,6 +67,11 @@ def test_csv_cells_become_what_they_say() -> None:
         ([[[]]], pa.string()),
         ([[None]], pa.string()),
         ([["a", 1], ["b"], [2]], pa.string()),
+        ([[1.5, True]], pa.string()),
+        ([[True], [1.5]], pa.string()),
+        ([[[[1.5], [True]]]], pa.string()),
+        ([[{"a": 1.5}, {"a": True}]], pa.string()),
+        ([[json.loads("[" * 60 + "1" + "]" * 60)]], pa.string()),
     ],
 )
 def test_json_types_fit_every_value(pieces: list[list[Any]], expected: Any) -> None:

@@ -59,6 +59,21 @@ def test_tables_of_all_kinds_come_back_with_answers_in_their_order(
     }
 
 
+def test_what_polars_has_inside_of_columns_comes_back(engine: Engine) -> None:
+    columns = {
+        "text": ["x", None],
+        "words": [["a", "b"], None],
+        "pair": pl.Series([["a"], ["b"]], dtype=pl.Array(pl.String, 1)),
+        "facts": [{"mood": "a"}, None],
+        "kind": pl.Series(["a", "b"], dtype=pl.Categorical),
+        "kinds": pl.Series([["a"], None], dtype=pl.List(pl.Categorical)),
+    }
+    frame = pl.DataFrame(columns)
+    answers = engine.run(frame, prompt_column="text", max_tokens=3)
+    assert answers.select(frame.columns).to_pydict() == frame.to_dict(as_series=False)
+    assert pl.DataFrame(answers)["kinds"].to_list() == [["a"], None]
+
+
 def test_every_frame_reads_the_answers(engine: Engine) -> None:
     given = {"prompt_column": "text", "max_tokens": 2}
     assert engine.run(TABLE, **given).to_pandas()["content"].tolist() == ["ab"] * 3

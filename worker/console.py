@@ -1,0 +1,26 @@
+"""Tables and styled text on standard output.
+
+Owns: what happens when its reader has gone away. Must not know: what is printed. Importing it loads
+rich.
+"""
+
+import os
+import sys
+from typing import TextIO
+
+from rich.console import Console
+
+__all__ = ["OutputConsole"]
+
+
+class OutputConsole(Console):
+    """Writes to `stream`, by default standard output. rich would end the command with exit code 1
+    where a reader goes away (`headrace run ... | head -1`), whatever is still to be done.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(file=stream or sys.stdout, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
