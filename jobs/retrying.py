@@ -12,15 +12,15 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TypeVar
 
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import (
-    MasterDownError,
+    ClusterDownError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
     TryAgainError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from jobs.errors import RedisUnavailableError
@@ -34,7 +34,7 @@ _PASSING = (
     OutOfMemoryError,  # until a sink has emptied an outbox
     ReadOnlyError,  # a failover
     TryAgainError,
-    MasterDownError,
+    ClusterDownError,  # a node that has just started, a failover; also MASTERDOWN
     ConnectionError,
     TimeoutError,
 )

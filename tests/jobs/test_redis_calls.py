@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import MovedError, OutOfMemoryError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import jobs.redis_calls
+from jobs.errors import RedisConfigError
 from jobs.keys import Keys
 from jobs.redis_calls import RedisCalls
 from jobs.retrying import Retrying
@@ -22,6 +23,27 @@ async def test_plain_commands_give_their_replies(redis: Redis, keys: Keys) -> No
     assert await calls.command(lambda client: client.get("key")) == b"value"
     replies = await calls.pipeline([("HSET", "hash", "f", 1), ("HGETALL", "hash")])
     assert replies == [1, {b"f": b"1"}]
+
+
+async def test_an_error_of_a_pipeline_does_not_repeat_what_was_sent(
+    redis: Redis, keys: Keys
+) -> None:
+    calls = RedisCalls(redis, keys)
+    await calls.command(lambda client: client.set("key", "value"))
+    with pytest.raises(ResponseError) as caught:
+        await calls.pipeline([("SET", "other", "1"), ("HSET", "key", "field", "a prompt")])
+    assert "WRONGTYPE" in str(caught.value) or "wrong kind" in str(caught.value)
+    assert "prompt" not in str(caught.value)
+
+
+async def test_a_node_that_does_not_hold_our_keys_names_the_one_that_does(
+    redis: Redis, keys: Keys
+) -> None:
+    async def moved(_: Redis) -> None:
+        raise MovedError("11958 10.0.0.7:6380")
+
+    with pytest.raises(RedisConfigError, match=r"cluster.*10\.0\.0\.7:6380"):
+        await RedisCalls(redis, keys, Retrying()).command(moved)
 
 
 async def test_a_server_that_never_answers_is_given_up(

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.exceptions import (
     BusyLoadingError,
+    ClusterDownError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -22,6 +23,7 @@ PASSING = [
     RedisTimeoutError("no reply"),
     BusyLoadingError("LOADING"),
     ReadOnlyError("READONLY"),
+    ClusterDownError("CLUSTERDOWN The cluster is down"),
     OutOfMemoryError("OOM command not allowed"),
     ResponseError("MISCONF Errors writing to the AOF file: No space left on device"),
     ResponseError("ERR Error running script: @user_script: 5: OOM command not allowed"),
