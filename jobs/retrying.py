@@ -38,7 +38,8 @@ _PASSING = (
     ConnectionError,
     TimeoutError,
 )
-_PASSING_TEXTS = ("MISCONF", "BUSY ", "UNKILLABLE", "OOM ", "NOREPLICAS")
+# Also what a script has caught and raised again, which comes as a plain ResponseError.
+_PASSING_TEXTS = ("MISCONF", "BUSY ", "UNKILLABLE", "OOM ", "NOREPLICAS", "READONLY ")
 _FIRST_DELAY_S = 0.02
 _LONGEST_DELAY_S = 1.0
 
