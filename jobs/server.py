@@ -23,6 +23,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    InvalidResponse,
     NoPermissionError,
     RedisError,
     ResponseError,
@@ -125,6 +126,10 @@ async def check_server(client: Redis) -> None:
             about = await _facts(client)
     except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
         raise RedisUnavailableError(f"Redis at {_place(client)} refuses us: {error}") from error
+    except InvalidResponse as error:
+        raise RedisUnavailableError(
+            f"what answers at {_place(client)} is no Redis: {error}"
+        ) from error
     except (RedisError, OSError) as error:
         reason = str(error) or "no reply"
         raise RedisUnavailableError(f"cannot reach Redis at {_place(client)}: {reason}") from error

@@ -343,6 +343,20 @@ async def test_a_password_is_not_repeated_in_an_error() -> None:
     assert "secret" not in str(caught.value)
 
 
+async def test_a_web_server_is_told_from_redis() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(RedisUnavailableError, match=f"answers at 127.0.0.1:{port} is no Redis"):
+            async with open_redis(f"redis://127.0.0.1:{port}"):
+                pytest.fail("it was opened")
+
+
 async def test_a_mute_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs.server, "_CONNECT_S", 0.2)
     with (
