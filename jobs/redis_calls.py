@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import MovedError, RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from jobs.errors import RedisConfigError
@@ -94,11 +94,13 @@ class RedisCalls:
         try:
             async with asyncio.timeout(REPLY_S):
                 return await make()
-        except MovedError as error:
-            raise RedisConfigError(
-                "this Redis is a node of a cluster, and another node holds headrace's keys: name "
-                f"that one, {error.host}:{error.port}"
-            ) from error
+        except ResponseError as error:
+            if str(error).startswith("MOVED "):
+                raise RedisConfigError(
+                    "this Redis is a node of a cluster, and another node holds headrace's keys: "
+                    f"name that one, {str(error).split()[-1]}"
+                ) from error
+            raise
         except TimeoutError as error:
             await self._redis.connection_pool.disconnect(inuse_connections=False)
             raise RedisTimeoutError(f"no reply within {REPLY_S:.0f} s") from error

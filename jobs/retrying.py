@@ -12,15 +12,13 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TypeVar
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import (
-    ClusterDownError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
-    TryAgainError,
 )
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from jobs.errors import RedisUnavailableError
@@ -33,13 +31,21 @@ _PASSING = (
     RedisTimeoutError,
     OutOfMemoryError,  # until a sink has emptied an outbox
     ReadOnlyError,  # a failover
-    TryAgainError,
-    ClusterDownError,  # a node that has just started, a failover; also MASTERDOWN
     ConnectionError,
     TimeoutError,
 )
-# Also what a script has caught and raised again, which comes as a plain ResponseError.
-_PASSING_TEXTS = ("MISCONF", "BUSY ", "UNKILLABLE", "OOM ", "NOREPLICAS", "READONLY ")
+# What redis-py has no class for, and what a script has caught and raised again.
+_PASSING_TEXTS = (
+    "MISCONF",
+    "BUSY ",
+    "UNKILLABLE",
+    "OOM ",
+    "NOREPLICAS",
+    "READONLY ",
+    "MASTERDOWN ",
+    "CLUSTERDOWN ",  # a node that has just started, a failover
+    "TRYAGAIN ",
+)
 _FIRST_DELAY_S = 0.02
 _LONGEST_DELAY_S = 1.0
 

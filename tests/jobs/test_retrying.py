@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.exceptions import (
     BusyLoadingError,
-    ClusterDownError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -23,7 +22,10 @@ PASSING = [
     RedisTimeoutError("no reply"),
     BusyLoadingError("LOADING"),
     ReadOnlyError("READONLY"),
-    ClusterDownError("CLUSTERDOWN The cluster is down"),
+    ResponseError("CLUSTERDOWN The cluster is down"),
+    ResponseError(
+        "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'"
+    ),
     OutOfMemoryError("OOM command not allowed"),
     ResponseError("MISCONF Errors writing to the AOF file: No space left on device"),
     ResponseError("ERR Error running script: @user_script: 5: OOM command not allowed"),
