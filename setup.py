@@ -32,6 +32,7 @@ if platform.machine() in ("x86_64", "AMD64"):
     SOURCES |= {
         "isa_avx2.cpp": ["-mavx2", "-mfma", "-mf16c"],
         "isa_avx512.cpp": AVX512,
+        "isa_vnni.cpp": [*AVX512, "-mavx512vnni"],
         "isa_amx.cpp": [*AVX512, "-mamx-tile", "-mamx-bf16"],
     }
 

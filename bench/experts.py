@@ -54,7 +54,8 @@ def _ways(arguments: argparse.Namespace) -> dict[str, torch.nn.Module]:
     grouped = Qwen3MoeExperts(config).to(getattr(torch, arguments.dtype))
     for parameter in grouped.parameters():
         torch.nn.init.normal_(parameter, std=arguments.width**-0.5)
-    ours, int8 = Experts(copy.deepcopy(grouped)), Experts(copy.deepcopy(grouped), is_int8=True)
+    ours = Experts(copy.deepcopy(grouped))
+    int8 = Experts(copy.deepcopy(grouped), quantization="int8")
     return {"grouped": grouped, "ours": ours, "int8": int8}
 
 

@@ -1,6 +1,6 @@
 """What int8 weights cost in accuracy: the same greedy requests with and without them.
 
-    python -m bench.int8_accuracy [--model demo] [--dtype float32] [--per-task 30]
+    python -m bench.int8_accuracy [--model demo] [--dtype float32] [--quantization int8]
 
 The requests are the demo model's held-out suite. Prints one JSON line: how many answers are equal,
 after how many tokens the others part (median), and by how much the log probabilities of the
@@ -42,12 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 0 always: a difference is a finding, not a failure."""
     options = _parse(arguments)
     plain = _answers(options, None)
-    rounded = _answers(options, "int8")
+    rounded = _answers(options, options.quantization)
     about = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "model": options.model,
         "dtype": options.dtype,
+        "quantization": options.quantization,
     }
     sys.stdout.write(json.dumps(about | compare(plain, rounded)) + "\n")
     return 0
@@ -94,6 +95,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.int8_accuracy")
     parser.add_argument("--model", default="demo")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--quantization", default="int8", choices=("int8", "w8a8_int8"))
     parser.add_argument("--per-task", type=int, default=30, help="requests of each of nine tasks")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)

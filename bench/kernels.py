@@ -26,8 +26,9 @@ from torch import Tensor
 
 from kernels.cpu_library import instruction_set
 from kernels.float8 import FLOAT8
-from kernels.int8_linear.weight import quantize
 from kernels.paged_attention.cases import PagedAttentionCase
+from kernels.panel_linear.int8 import quantize
+from kernels.panel_linear.weight import from_panels
 from kernels.registry import available, resolve
 from kernels.tolerance import DTYPES
 
@@ -39,7 +40,6 @@ PACKAGES = {
     "silu_mul": "kernels.activation",
     "gelu_mul": "kernels.activation",
     "grouped_linear": "kernels.grouped_linear",
-    "int8_linear": "kernels.int8_linear",
     "panel_linear": "kernels.panel_linear",
 }
 # New tokens and tokens after the step of each row, with the heads of Qwen3-0.6B.
@@ -191,9 +191,9 @@ def _tasks(only: str, red: list[str]) -> Iterator[Task]:
         for name, rows in ATTENTION.items():
             yield _attention_task(name, rows)
             yield _float8_task(name, rows)
-    if "int8_linear" not in red and only in "int8_linear":
+    if "panel_linear" not in red and only in "panel_linear":
         for num_inputs, num_outputs in LINEAR:
-            yield from _int8_linear_tasks(num_inputs, num_outputs)
+            yield from _panel_linear_tasks(num_inputs, num_outputs)
     for make in (_write_kv_task, _rms_norm_task, _rope_task, _gated_task):
         for num_tokens in NUM_TOKENS:
             task = make(num_tokens)
@@ -334,17 +334,18 @@ def _gated_task(num_tokens: int) -> Task:
     return Task("silu_mul", f"{num_tokens} x 3072, bfloat16", variants, 3 * gate.nbytes)
 
 
-def _int8_linear_tasks(num_inputs: int, num_outputs: int) -> Iterator[Task]:
+def _panel_linear_tasks(num_inputs: int, num_outputs: int) -> Iterator[Task]:
     """Beside float32's product: what else multiplies with int8 weights, as far as it takes no
     longer.
     """
     weight = torch.randn(num_outputs, num_inputs) * num_inputs**-0.5
     ours = quantize(weight)
-    integers = ours.integers()
+    assert ours.scales is not None
+    integers, scales = from_panels(ours.panels[0], num_outputs), ours.scales[0]
     pack = torch.ops.aten._weight_int8pack_mm
 
     def dequantized(x: Tensor) -> Tensor:
-        return nnf.linear(x, integers * ours.scales[:, None])
+        return nnf.linear(x, integers * scales[:, None])
 
     for rows in NUM_ROWS:
         flops = 2 * rows * num_inputs * num_outputs
@@ -352,14 +353,14 @@ def _int8_linear_tasks(num_inputs: int, num_outputs: int) -> Iterator[Task]:
             continue
         x = torch.randn(rows, num_inputs)
         variants: dict[str, Callable[[], object]] = {
-            "ours": partial(_fast("int8_linear"), x, ours),
+            "ours": partial(_fast("panel_linear"), x, ours),
             "float32": partial(nnf.linear, x, weight),
             "dequantized": partial(dequantized, x),
         }
         if flops <= MOST_PACK_FLOPS:
-            variants["torch_int8pack"] = partial(pack, x, integers, ours.scales)
-        name = f"{rows} x {num_inputs} -> {num_outputs}, float32"
-        yield Task("int8_linear", name, variants, ours.num_bytes + 4 * x.nbytes, flops)
+            variants["torch_int8pack"] = partial(pack, x, integers, scales)
+        name = f"{rows} x {num_inputs} -> {num_outputs}, float32, int8 weights"
+        yield Task("panel_linear", name, variants, ours.num_bytes + 4 * x.nbytes, flops)
 
 
 if __name__ == "__main__":

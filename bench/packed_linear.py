@@ -1,16 +1,19 @@
-"""Products with packed weights beside torch's own and deterministic ones, at Qwen3-0.6B's shapes.
+"""Products with packed weights beside torch's own, deterministic ones and weights in panels, at
+Qwen3-0.6B's shapes.
 
     python -m bench.packed_linear [--dtype bfloat16] [--threads 2]
 
 One JSON line for each number of rows: milliseconds of the four products of a layer and of the head,
-the best of several runs in turns, with weights that come from memory as in a model. On a machine
-that does other things the ratios still hold, the times do not.
+the best of several runs in turns, with weights that come from memory as in a model. Weights in
+panels are bfloat16, whatever the dtype. On a machine that does other things the ratios still hold,
+the times do not.
 """
 
 import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,6 +21,8 @@ from torch.nn import functional
 
 from engine.model.invariant_product import InvariantProduct
 from engine.model.packed import pack, packed_product
+from kernels.panel_linear.weight import PanelWeights, to_panels
+from kernels.registry import resolve
 
 _LAYER = ((1024, 4096), (2048, 1024), (1024, 6144), (3072, 1024))  # in, out
 _HEAD = ((1024, 151_936),)
@@ -40,31 +45,41 @@ def main() -> None:
             weights = {shape: _weights(shape, dtype) for shape in shapes}
             for count in rows:
                 each = [_times(count, weights[shape]) for shape in shapes]
-                plain_ms, packed_ms, invariant_ms = map(sum, zip(*each, strict=True))
+                plain_ms, packed_ms, invariant_ms, panels_ms = map(sum, zip(*each, strict=True))
                 line = {
                     "part": name, "dtype": arguments.dtype, "rows": count,
                     "plain_ms": round(plain_ms, 2), "packed_ms": round(packed_ms, 2),
-                    "deterministic_ms": round(invariant_ms, 2),
+                    "deterministic_ms": round(invariant_ms, 2), "panels_ms": round(panels_ms, 2),
                     "plain_to_packed": round(plain_ms / packed_ms, 2),
                     "deterministic_to_packed": round(invariant_ms / packed_ms, 2),
+                    "packed_to_panels": round(packed_ms / panels_ms, 2),
                 }  # fmt: skip
                 print(json.dumps(line), flush=True)
 
 
-def _weights(shape: tuple[int, int], dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
-    """Copies of one weight, plain and packed."""
+@dataclass(frozen=True, slots=True)
+class _Weight:
+    plain: Tensor
+    packed: Tensor
+    panels: PanelWeights
+
+
+def _weights(shape: tuple[int, int], dtype: torch.dtype) -> list[_Weight]:
+    """Copies of one weight."""
     plain = [torch.randn(shape[1], shape[0]).to(dtype) for _ in range(_COPIES)]
-    return [(weight, pack(weight)) for weight in plain]
+    return [_Weight(each, pack(each), to_panels(each[None], torch.bfloat16)) for each in plain]
 
 
-def _times(rows: int, weights: list[tuple[Tensor, Tensor]]) -> tuple[float, ...]:
-    """Milliseconds of one product: plain, packed, packed and deterministic."""
-    x = torch.randn(rows, weights[0][0].shape[1]).to(weights[0][0].dtype)
+def _times(rows: int, weights: list[_Weight]) -> tuple[float, ...]:
+    """Milliseconds of one product: plain, packed, packed and deterministic, in panels."""
+    x = torch.randn(rows, weights[0].plain.shape[1]).to(weights[0].plain.dtype)
     invariant = InvariantProduct(packed_product)
+    in_panels = resolve("panel_linear", "cpu")
     ways: tuple[Callable[[], object], ...] = (
-        lambda: [functional.linear(x, plain) for plain, _ in weights],
-        lambda: [packed_product(x, packed) for _, packed in weights],
-        lambda: [invariant(x, packed) for _, packed in weights],
+        lambda: [functional.linear(x, weight.plain) for weight in weights],
+        lambda: [packed_product(x, weight.packed) for weight in weights],
+        lambda: [invariant(x, weight.packed) for weight in weights],
+        lambda: [in_panels(x, weight.panels) for weight in weights],
     )
     ways[2]()  # measures which numbers of rows agree
     runs = [[_time(way) for way in ways] for _ in range(_RUNS)]

@@ -6,7 +6,7 @@ module, so that what stands in its way can be told in one sentence.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from engine.config import EngineConfig
 from engine.core import EngineCore
 from engine.device import (
     available_memory_bytes,
-    computes_bfloat16,
     on_device,
     resolve_device,
     total_memory_bytes,
@@ -32,6 +31,7 @@ from engine.model.generation import (
     end_token_ids,
     read_generation_defaults,
 )
+from engine.model.panels import multiplies_bfloat16
 from engine.model_hash import model_hash
 from engine.scheduler import Scheduler
 from kernels.errors import NameClashError
@@ -119,7 +119,8 @@ def build_engine(config: EngineConfig) -> EngineParts:
     expected = own_logits(loaded)
     replace_decoder(loaded.module, device)
     replace_experts(loaded.module, is_deterministic=config.deterministic)
-    pack_linear_layers(loaded.module)
+    saved = pack_linear_layers(loaded.module)
+    loaded = replace(loaded, weight_bytes=loaded.weight_bytes - saved)
     if config.deterministic:
         check_attention(loaded.dtype, config.cache.kv_cache_dtype, name)
         make_invariant(loaded.module, name)
@@ -173,7 +174,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
 def _hint_at_float32(loaded: "LoadedModel", config: EngineConfig) -> None:
     """Say so where a dtype that saves memory costs most of the speed."""
     is_rounded = config.model.quantization is not None  # then no float weights are multiplied
-    if loaded.dtype == torch.bfloat16 and not is_rounded and not computes_bfloat16(loaded.device):
+    if loaded.dtype == torch.bfloat16 and not is_rounded and not multiplies_bfloat16(loaded.device):
         _log.warning(
             "%s runs in bfloat16, which this processor cannot multiply: prompts and batches take "
             "several times as long as with --dtype float32, whose weights take twice the memory",

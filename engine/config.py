@@ -14,7 +14,8 @@ class ModelConfig:
 
     `model` is a folder, a hub id, or "demo". `dtype` is "auto" (what the checkpoint says),
     "float32", "bfloat16" or "float16". `quantization` "int8" gives linear layers int8 weights while
-    the model is loaded; all else stays in `dtype`. `device` is "auto", "cpu", "cuda" or "cuda:1".
+    the model is loaded, "w8a8_int8" rounds what they multiply too; all else stays in `dtype`.
+    `device` is "auto", "cpu", "cuda" or "cuda:1".
     `max_model_len` is the context limit in tokens (prompt + output); None takes the checkpoint's.
     The parsers read what it writes: a name of theirs, "none", or None for those that fit it.
     """

@@ -7,7 +7,6 @@ was cut off may be left behind under a temporary name, which nothing refers to.
 
 import contextlib
 import logging
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, BinaryIO, Self, cast
 import pyarrow as pa
 from pyarrow import fs
 
-from jobs.blobs import BlobInfo, check_key, new_blob_key
+from jobs.blobs import BlobInfo, check_key, move_into, new_blob_key
 from jobs.errors import BlobError, BlobMissingError
 from jobs.object_folder import object_error_reason, open_file_system
 
@@ -50,16 +49,7 @@ class ArrowBlobs:
         return _ArrowWriter(self._fs, self._name(key), self._name(f"tmp-{new_blob_key()}"))
 
     def put(self, key: str, path: Path) -> int:
-        writer = self.create(key)
-        try:
-            with path.open("rb") as file:
-                shutil.copyfileobj(file, writer, _BUFFER_BYTES)
-        except BaseException:
-            writer.abort()
-            raise
-        size = writer.commit()
-        path.unlink()
-        return size
+        return move_into(self.create(key), path, _BUFFER_BYTES)
 
     def open(self, key: str) -> BinaryIO:
         try:

@@ -10,6 +10,7 @@ event loop runs them in threads.
 
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,15 @@ from typing import BinaryIO, Protocol
 
 from jobs.errors import BlobError
 
-__all__ = ["BlobInfo", "BlobWriter", "Blobs", "check_key", "new_blob_key", "open_blobs"]
+__all__ = [
+    "BlobInfo",
+    "BlobWriter",
+    "Blobs",
+    "check_key",
+    "move_into",
+    "new_blob_key",
+    "open_blobs",
+]
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{7,127}")
 
@@ -90,6 +99,19 @@ def open_blobs(place: str) -> Blobs:
 def new_blob_key() -> str:
     """A key that was never used."""
     return secrets.token_hex(16)
+
+
+def move_into(writer: BlobWriter, path: Path, buffer_bytes: int) -> int:
+    """Copy a local file into a blob, commit that and take the file away; its size."""
+    try:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, writer, buffer_bytes)
+    except BaseException:
+        writer.abort()
+        raise
+    size = writer.commit()
+    path.unlink()
+    return size
 
 
 def check_key(key: str) -> str:

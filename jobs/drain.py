@@ -74,7 +74,6 @@ class DrainReport:
     """What `run` moved. `state` is the batch's at the end, None if the queue does not know it."""
 
     num_rows: int = 0
-    num_flushes: int = 0
     state: BatchState | None = None
 
 
@@ -122,7 +121,6 @@ class Drain:
                 if is_ending or is_due or status.num_outbox >= self._read_count:
                     flushed = await self.flush()
                     report.num_rows += flushed.num_rows
-                    report.num_flushes += 1
                     waiting_since = None
                     continue
             await asyncio.sleep(self._settings.poll_s)

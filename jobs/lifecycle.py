@@ -16,6 +16,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import arq.worker
@@ -159,6 +160,7 @@ class Lifecycle:
         while True:
             pool = Kicker(self._redis, self._keys)
             worker = self._worker(pool.arq)
+            began_s = monotonic()
             try:
                 await worker.async_run()
             except (RedisError, OSError) as error:
@@ -168,6 +170,8 @@ class Lifecycle:
                     await _quietly(worker.close)
                 finally:  # closing may pass on the cancellation of a job
                     await _quietly(pool.close)
+            if monotonic() - began_s > _LONGEST_BACKOFF_S:
+                delay_s = _FIRST_BACKOFF_S
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, _LONGEST_BACKOFF_S)
 

@@ -7,13 +7,12 @@ the folder. Must not know: what the bytes are.
 import contextlib
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from jobs.blobs import BlobInfo, check_key
+from jobs.blobs import BlobInfo, check_key, move_into
 from jobs.durable import storage_error, sync_folder
 from jobs.errors import BlobError, BlobMissingError
 
@@ -51,12 +50,7 @@ class LocalBlobs:
                 return size
         except OSError as error:
             raise _error("store", target, error) from error
-        writer = self.create(key)
-        with path.open("rb") as file:
-            shutil.copyfileobj(file, writer, _BUFFER_BYTES)
-        size = writer.commit()
-        path.unlink()
-        return size
+        return move_into(self.create(key), path, _BUFFER_BYTES)
 
     def open(self, key: str) -> BinaryIO:
         path = self._path(key)

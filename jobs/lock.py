@@ -21,6 +21,7 @@ class RedisLock:
         self._name = name
         self._ttl_ms = ttl_ms
         self._token: int | None = None
+        self._last_token: int | None = None  # ours, unless it lapsed
 
     @property
     def ttl_s(self) -> float:
@@ -33,19 +34,18 @@ class RedisLock:
 
     async def hold(self) -> bool:
         """Take the lock, or keep it; False if somebody else has it."""
-        held, self._token = self._token, None  # until the server says otherwise
-        if held is not None and await self._call("renew", held):
-            self._token = held
-            return True
-        token = await self._call("acquire", 0)
-        self._token = token or None
+        self._token = None  # until the server says otherwise
+        if self._last_token is None or not await self._call("renew", self._last_token):
+            self._last_token = await self._call("acquire", 0) or None
+        self._token = self._last_token
         return self._token is not None
 
     async def release(self) -> None:
         """Give the lock back if we still hold it."""
-        if self._token is not None:
-            await self._call("release", self._token)
-            self._token = None
+        self._token, held = None, self._last_token
+        if held is not None:
+            await self._call("release", held)
+            self._last_token = None
 
     async def _call(self, verb: str, token: int) -> int:
         return int(await self._calls.script("lock", verb, self._name, self._ttl_ms, token))

@@ -45,4 +45,4 @@ def _load(fields: Mapping[bytes, bytes]) -> BatchLoad:
             tokens += int(value)
         elif kind == b"code":
             errors[rest.decode()] += int(value)
-    return BatchLoad(num_jobs=jobs, num_tokens=tokens, errors=errors)
+    return BatchLoad(num_jobs=jobs, num_tokens=tokens, errors=+errors)  # no zeros

@@ -16,7 +16,7 @@ from jobs.retrying import Retrying
 
 __all__ = ["KnownModel", "Registry", "WorkerInfo"]
 
-DEFAULT_TTL_MS = 60_000
+_TTL_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Registry:
         redis: Redis,
         keys: Keys,
         *,
-        ttl_ms: int = DEFAULT_TTL_MS,
+        ttl_ms: int = _TTL_MS,
         retrying: Retrying | None = None,
     ) -> None:
         self._calls = RedisCalls(redis, keys, retrying)

@@ -161,14 +161,20 @@ async def _start(state_dir: Path, binary: Path) -> EmbeddedServer:
 
 
 async def _keep_running(server: EmbeddedServer) -> None:
-    """Start the server again if it dies (killed for memory, by hand); its data is in its file."""
+    """Start the server again if it dies (killed for memory, by hand); its data is in its file. Once
+    this has ended, nothing is being started any more.
+    """
     while True:
         await asyncio.sleep(_WATCH_S)
         if server.is_running():
             continue
         _log.warning("the embedded server (pid %d) died, starting it again", server.pid)
+        starting = asyncio.get_running_loop().run_in_executor(None, server.restart)
         try:
-            await asyncio.to_thread(server.restart)
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.wait([starting])
+            raise
         except ServerStartError as error:
             _log.error("%s", error)
             return

@@ -30,6 +30,7 @@ __all__ = [
     "CPULibrary",
     "cpu_library",
     "instruction_set",
+    "multiplies_int8",
     "register_compiled",
     "select_instruction_set",
     "supported_instruction_sets",
@@ -71,6 +72,7 @@ class CPULibrary:
         for function in self._functions.values():
             function.argtypes = [ctypes.c_void_p]
         self._select = library.headrace_select
+        self._rounds_rows = library.headrace_rounds_rows
 
     def select(self, name: str) -> None:
         """Compute with this instruction set from now on; not while another thread computes.
@@ -80,6 +82,7 @@ class CPULibrary:
         if self._select(_INSTRUCTION_SETS.index(name)) != 0:
             raise KernelError(f"the CPU kernels were built without {name!r}")
         self.instruction_set = name
+        self.multiplies_int8 = bool(self._rounds_rows())
 
     def function(
         self, name: str, arguments: type[ctypes.Structure]
@@ -139,6 +142,12 @@ def instruction_set() -> str:
     """
     library = cpu_library()
     return _REFERENCE if library is None else library.instruction_set
+
+
+def multiplies_int8() -> bool:
+    """Whether the kernels have products of int8 rows and weights here (AVX-512 VNNI)."""
+    library = cpu_library()
+    return library is not None and library.multiplies_int8
 
 
 def supported_instruction_sets() -> tuple[str, ...]:

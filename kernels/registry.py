@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from kernels.activation import GeluMul, SiluMul
     from kernels.grouped_linear import GroupedLinear
-    from kernels.int8_linear import Int8Linear
     from kernels.kv_cache import WriteKV
     from kernels.paged_attention import PagedAttention
     from kernels.panel_linear import PanelLinear
@@ -31,7 +30,6 @@ __all__ = ["available", "op_names", "register", "register_module", "resolve"]
 _PACKAGES = {
     "gelu_mul": "kernels.activation",
     "grouped_linear": "kernels.grouped_linear",
-    "int8_linear": "kernels.int8_linear",
     "logprobs": "kernels.sampling",
     "paged_attention": "kernels.paged_attention",
     "panel_linear": "kernels.panel_linear",
@@ -78,8 +76,6 @@ def register_module(op: str, device_type: str, module: str) -> None:
 def resolve(op: Literal["gelu_mul"], device: "torch.device | str") -> "GeluMul": ...
 @overload
 def resolve(op: Literal["grouped_linear"], device: "torch.device | str") -> "GroupedLinear": ...
-@overload
-def resolve(op: Literal["int8_linear"], device: "torch.device | str") -> "Int8Linear": ...
 @overload
 def resolve(op: Literal["logprobs"], device: "torch.device | str") -> "Logprobs": ...
 @overload

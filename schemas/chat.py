@@ -104,11 +104,9 @@ class ChatCompletionRequest(SamplingProperties, VllmFields):
             variables["enable_thinking"] = self.reasoning_effort != "none"
         return variables | (self.chat_template_kwargs or {})
 
-    def template_messages(self, *, keep_parts: bool = False) -> list[dict[str, Any]]:
+    def template_messages(self) -> list[dict[str, Any]]:
         """The conversation as plain objects for the template: see `template_message`."""
-        return [
-            template_message(message, keep_parts=keep_parts) for message in self._body["messages"]
-        ]
+        return [template_message(message) for message in self._body["messages"]]
 
 
 def parse_chat_request(body: Any) -> ChatCompletionRequest:

@@ -49,13 +49,18 @@ class Delta(SparseModel):
         return self.reasoning
 
 
-class ChunkChoice(ResponseModel):
-    """One choice's share of a chunk; `finish_reason` is set in its last one."""
+class ChunkChoice(SparseModel):
+    """One choice's share of a chunk; `finish_reason` is set in its last one, and `stop_reason` if a
+    stop string or stop token ended it.
+    """
+
+    OMITTED = frozenset(("stop_reason",))
 
     index: int
     delta: Delta
     logprobs: ChoiceLogprobs | None = None
     finish_reason: FinishReason | None = None
+    stop_reason: int | str | None = None
 
 
 class ChatCompletionChunk(ResponseModel):

@@ -6,19 +6,22 @@ event. Must not know: server-sent events, HTTP, engines.
 
 from typing import Literal
 
-from schemas.chat_response import ResponseModel, Usage
+from schemas.chat_response import ResponseModel, SparseModel, Usage
 from schemas.completion_response import CompletionFinishReason, CompletionLogprobs
 
 __all__ = ["CompletionChunk", "CompletionChunkChoice"]
 
 
-class CompletionChunkChoice(ResponseModel):
-    """One choice's share of an event."""
+class CompletionChunkChoice(SparseModel):
+    """One choice's share of an event; `stop_reason` comes with the `finish_reason`."""
+
+    OMITTED = frozenset(("stop_reason",))
 
     text: str
     index: int
     logprobs: CompletionLogprobs | None = None
     finish_reason: CompletionFinishReason | None = None
+    stop_reason: int | str | None = None
 
 
 class CompletionChunk(ResponseModel):

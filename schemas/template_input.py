@@ -5,7 +5,7 @@ templates, tokenizers. Works on the client's own objects, so that keys keep thei
 print tools, and some calls, as JSON), and never changes them.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 __all__ = ["template_message", "template_tool"]
@@ -16,17 +16,16 @@ _CALL_KEYS, _FUNCTION_KEYS = frozenset(("id", "type", "function")), frozenset(("
 _PART_SEPARATOR = "\n"
 
 
-def template_message(message: Mapping[str, Any], *, keep_parts: bool = False) -> dict[str, Any]:
+def template_message(message: Mapping[str, Any]) -> dict[str, Any]:
     """One validated message, ready for a template.
 
-    Content is always there: absent or null becomes "", text parts are joined by line ends (or
-    kept as a list of text parts with `keep_parts`, for templates that walk over them). A refusal
-    is what the assistant said. Deprecated function messages become tool messages. Reasoning goes by
-    both its names. `developer` stays as it is, and so do the arguments of calls: a JSON text, which
-    not every template wants as an object.
+    Content is always a text: absent or null becomes "", text parts are joined by line ends. A
+    refusal is what the assistant said. Deprecated function messages become tool messages. Reasoning
+    goes by both its names. `developer` stays as it is, and so do the arguments of calls: a JSON
+    text, which not every template wants as an object.
     """
     result = _known(message, _MESSAGE_KEYS)
-    result["content"] = _content(message, keep_parts)
+    result["content"] = _content(message)
     if result["role"] == "function":
         result["role"] = "tool"
     calls = message.get("tool_calls")
@@ -48,19 +47,13 @@ def template_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _content(message: Mapping[str, Any], keep_parts: bool) -> str | list[dict[str, str]]:
+def _content(message: Mapping[str, Any]) -> str:
     content = message.get("content") or message.get("refusal") or ""
     if isinstance(content, str):
         return content
-    texts = _texts(content)
-    if keep_parts:
-        return [{"type": "text", "text": text} for text in texts]
+    # Other parts have been refused (supported.py).
+    texts = [part[part["type"]] for part in content if part["type"] in ("text", "refusal")]
     return _PART_SEPARATOR.join(texts)
-
-
-def _texts(parts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Text and refusal parts; others have been refused (supported.py)."""
-    return [part[part["type"]] for part in parts if part["type"] in ("text", "refusal")]
 
 
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from jobs.sinks.target import Target
 from worker.errors import RunError
 from worker.progress import Display, Snapshot
 
-__all__ = ["Collector", "follow", "snapshot", "snapshot_of"]
+__all__ = ["Collector", "snapshot_of"]
 
 _LOOK_EVERY_S = 0.25
 
@@ -51,11 +51,11 @@ class Collector:
         """
         async with asyncio.TaskGroup() as group:
             follower = group.create_task(
-                follow(self.queue, self.batch_id, self.display, self.num_tokens)
+                _follow(self.queue, self.batch_id, self.display, self.num_tokens)
             )
             await self._drain()
             follower.cancel()
-        self.display.update(await snapshot(self.queue, self.batch_id, self.num_tokens()))
+        self.display.update(await _snapshot(self.queue, self.batch_id, self.num_tokens()))
         return await self.queue.finish(self.batch_id)
 
     async def _drain(self) -> None:
@@ -103,16 +103,16 @@ class Collector:
         )
 
 
-async def follow(
+async def _follow(
     queue: RedisQueue, batch_id: str, display: Display, num_tokens: Callable[[], int]
 ) -> None:
     """Show a batch's progress until cancelled."""
     while True:
-        display.update(await snapshot(queue, batch_id, num_tokens()))
+        display.update(await _snapshot(queue, batch_id, num_tokens()))
         await asyncio.sleep(_LOOK_EVERY_S)
 
 
-async def snapshot(queue: RedisQueue, batch_id: str, num_tokens: int) -> Snapshot:
+async def _snapshot(queue: RedisQueue, batch_id: str, num_tokens: int) -> Snapshot:
     """Where a batch stands; all zero if the queue does not know it."""
     return snapshot_of(await queue.status(batch_id), num_tokens)
 

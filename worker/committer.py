@@ -29,7 +29,7 @@ class Committer:
         self._commits = GroupCall(self._send_commits, max_items=_MAX_COMMITS_PER_CALL)
 
     async def run(self) -> None:
-        """Send until cancelled. What was submitted before is sent in any case."""
+        """Send until cancelled."""
         await self._commits.run()
 
     async def commit(self, job: HeldJob, outcome: Outcome, payload: bytes) -> CommitReply:

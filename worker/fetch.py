@@ -11,7 +11,7 @@ from jobs.result_store import ResultStore
 from jobs.run_state import open_run_folder
 from jobs.sinks.target import Target, prepare_target
 from worker.body_sweeper import drop_bodies
-from worker.collect import Collector, snapshot
+from worker.collect import Collector, snapshot_of
 from worker.connection import Connection
 from worker.errors import EXIT_OK, EXIT_ROWS_FAILED, RunError
 from worker.maintain import build_maintenance
@@ -54,7 +54,7 @@ async def _follow_to_the_end(connection: Connection, batch_id: str, display: Dis
     """Wait without taking rows: the outbox may wait for `headrace results`."""
     while True:
         status = await _status(connection, batch_id)
-        display.update(await snapshot(connection.queue, batch_id, 0))
+        display.update(snapshot_of(status, 0))
         if status.total is not None and status.num_finished >= status.total:
             return EXIT_OK if status.num_ok == status.total else EXIT_ROWS_FAILED
         await asyncio.sleep(_LOOK_EVERY_S)

@@ -33,7 +33,7 @@ class HealthServer:
         self._metrics: Callable[..., Iterable[bytes]] = make_wsgi_app(registry)
         self._probes = {"/health": health, "/ready": ready}
         try:
-            self._server = _Server((host, port), _QuietHandler)
+            self._server = _Server(host, port)
         except OSError as error:
             raise SettingsError(
                 f"--metrics-port {port}: cannot listen on {host}:{port} ({error.strerror or error})"
@@ -70,6 +70,10 @@ class HealthServer:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+    def __init__(self, host: str, port: int) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), _QuietHandler)
 
     def server_bind(self) -> None:
         """Bind without the reverse name lookup of the base class, which can take seconds."""

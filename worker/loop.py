@@ -225,11 +225,8 @@ class WorkerLoop:
 
     async def _prepare(self, fresh: list[HeldJob]) -> None:
         """Translate a run of jobs off the loop, then queue them for the engine in prefix order."""
-        for batch_id in {job.lease.batch_id for job in fresh}:
-            tenant = await self._tenants.of(batch_id)
-            for job in fresh:
-                if job.lease.batch_id == batch_id:
-                    job.tenant = tenant
+        for job in fresh:
+            job.tenant = await self._tenants.of(job.lease.batch_id)
         ordered: list[HeldJob] = await asyncio.get_running_loop().run_in_executor(
             self._translators, self._parts.translator.prepare, fresh, Patience.CACHED
         )

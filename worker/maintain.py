@@ -5,6 +5,7 @@ Owns: its composition and its way into the metrics. Must not know: what the roun
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 
 from redis.exceptions import RedisError
@@ -39,7 +40,8 @@ class Upkeeper:
         except (RedisError, OSError, JobsError) as error:
             _log.debug("maintenance begins later: %s", error)
         except asyncio.CancelledError:
-            await self.lock.release()  # else nobody does the rounds until it lapses
+            with suppress(RedisError, OSError):
+                await self.lock.release()  # else nobody does the rounds until it lapses
             raise
         await self.maintenance.run(self.lock)
 

@@ -80,10 +80,11 @@ class ModelOptions:
         Dtype, setting("--dtype", "Number format the model computes in; auto: the checkpoint's.")
     ] = "auto"
     quantization: Annotated[
-        Literal["int8"] | None,
+        Literal["int8", "w8a8_int8"] | None,
         setting(
             "--quantization",
-            "int8: weights of linear layers take one byte, rounded while loading; CPU only.",
+            "int8: weights of linear layers take one byte, rounded while loading; w8a8_int8: what "
+            "they are multiplied with is rounded too. CPU only.",
             shown_default="none",
         ),
     ] = None

@@ -8,8 +8,11 @@ writes; any worker may go on where another one stopped.
 import asyncio
 import json
 import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
+from typing import TypeVar
 
 from jobs.drain import Drain, DrainSettings
 from jobs.errors import JobsError
@@ -33,6 +36,8 @@ _LONGEST_WAIT_S = 5.0
 _PAUSE_SHARE = 10  # a place that fails slowly takes a tenth of the others' time at most
 _LONGEST_PAUSE_S = 300.0
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
@@ -54,6 +59,8 @@ class PathSinks:
         self._stores: dict[str, ResultStore] = {}
         self._flushed_s: dict[str, float] = {}
         self._failures: dict[str, _Failure] = {}
+        # Arrow's allocator keeps memory for each thread that ever worked, so it is always one.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="path-sinks")
 
     async def drain(self, batch_id: str, sink: str) -> bool:
         """Store what is recorded; write the final files once the batch has its last row.
@@ -96,12 +103,13 @@ class PathSinks:
     async def _empty(self, target: Target, batch_id: str) -> None:
         if batch_id not in self._stores:
             prepare_target(target)
-            self._stores[batch_id] = await asyncio.to_thread(open_batch_store, target, batch_id)
+            self._stores[batch_id] = await self._in_thread(open_batch_store, target, batch_id)
         drain = Drain(
             self._queue,
             self._stores[batch_id],
             settings=DrainSettings(retry_for_s=0.0),  # the next round tries again: others wait
             on_flush=lambda report: self._metrics.sink_flush_seconds.observe(report.seconds),
+            thread=self._thread,
         )
         while (report := await drain.flush()).num_rows + report.num_known:
             continue
@@ -111,8 +119,11 @@ class PathSinks:
         """Opened anew, because another process may have stored rows meanwhile."""
         self._stores.pop(status.batch_id, None)
         self._flushed_s.pop(status.batch_id, None)
-        report = await asyncio.to_thread(_write_files, target, status)
+        report = await self._in_thread(_write_files, target, status)
         await self._upkeep.recount(status.batch_id, outcomes_of(report.counts))
+
+    async def _in_thread(self, work: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
 
 def _write_files(target: Target, status: BatchStatus) -> FinalReport:

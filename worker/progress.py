@@ -98,6 +98,7 @@ class LineDisplay:
         self._rate = Rate()
         self._started_s = monotonic()
         self._last_line_s = self._started_s
+        self._num_before: int | None = None
 
     def phase(self, text: str) -> None:
         self._print(text)
@@ -105,6 +106,8 @@ class LineDisplay:
     def update(self, snapshot: Snapshot) -> None:
         rate = self._rate.add(snapshot.num_tokens)
         now_s = monotonic()
+        if self._num_before is None:  # rows of earlier runs took no time of this one
+            self._num_before, self._started_s = snapshot.num_done, now_s
         if now_s - self._last_line_s < _LINE_EVERY_S:
             return
         total = "?" if snapshot.total is None else f"{snapshot.total:,}"
@@ -113,9 +116,10 @@ class LineDisplay:
             f"{snapshot.num_failed:,} failed",
             f"{rate:,.0f} tok/s",
         ]
-        if snapshot.total is not None and snapshot.num_done:
+        num_new = snapshot.num_done - self._num_before
+        if snapshot.total is not None and num_new > 0:
             left = snapshot.total - snapshot.num_done
-            parts.append(f"ETA {(now_s - self._started_s) * left / snapshot.num_done:,.0f} s")
+            parts.append(f"ETA {(now_s - self._started_s) * left / num_new:,.0f} s")
         self._print(", ".join(parts))
 
     def close(self) -> None:

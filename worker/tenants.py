@@ -23,14 +23,15 @@ class Tenants:
 
     async def of(self, batch_id: str) -> str:
         """The tenant of a batch; "default" for one that is gone or unreadable: none of its results
-        will count.
+        will count, unless it is announced again or repaired.
         """
         if batch_id in self._known:
             self._known.move_to_end(batch_id)
             return self._known[batch_id]
         (status,) = await self._queue.statuses([batch_id])
-        tenant = status.tenant if status is not None else _UNKNOWN
-        self._known[batch_id] = tenant
+        if status is None:
+            return _UNKNOWN
+        self._known[batch_id] = status.tenant
         if len(self._known) > _MAX_BATCHES:
             self._known.popitem(last=False)
-        return tenant
+        return status.tenant

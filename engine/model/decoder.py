@@ -121,7 +121,7 @@ class FusedDecoderLayer(nn.Module):
         gate, up = parts.mlp.gate_up(normed).chunk(2, -1)
         return x.add_(parts.mlp.down(self._silu_mul(gate, up)))
 
-    def change_projections(self, change: Callable[[Projection], Projection]) -> None:
+    def change_projections(self, change: Callable[[Projection], Product]) -> None:
         """Compute what `change` makes of each projection from now on; those of a mixture's block
         are not among them.
         """

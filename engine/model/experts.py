@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from engine.device import compute_capability, computes_bfloat16
+from engine.model.panels import W8A8_INT8, is_bfloat16
 from kernels.grouped_linear import GroupedLinear
-from kernels.int8_linear.weight import quantize_groups
 from kernels.panel_linear import PanelLinear
+from kernels.panel_linear.int8 import quantize_groups
 from kernels.panel_linear.weight import PanelWeights, to_panels
 from kernels.registry import available, resolve
 
@@ -88,7 +89,7 @@ class Experts(nn.Module):
     never waited for, where its op does not.
     """
 
-    def __init__(self, experts: Any, *, is_int8: bool = False) -> None:
+    def __init__(self, experts: Any, *, quantization: str | None = None) -> None:
         super().__init__()
         weight = experts.down_proj
         self.num_experts = int(weight.shape[0])
@@ -98,7 +99,7 @@ class Experts(nn.Module):
         self._norm = experts.post_expert_norm if has_norm else None
         first = "gate_up_proj" if experts.has_gate else "up_proj"
         self.products = tuple(
-            _product(*_take(experts, name), is_int8=is_int8) for name in (first, "down_proj")
+            _product(*_take(experts, name), quantization) for name in (first, "down_proj")
         )
 
     @property
@@ -122,17 +123,17 @@ class Experts(nn.Module):
 
 
 def replace_experts(
-    model: Any, *, is_int8: bool = False, is_deterministic: bool = False
+    model: Any, *, quantization: str | None = None, is_deterministic: bool = False
 ) -> list[Experts]:
     """Put ours in place of the experts of `model`, where they are better or needed, and return
-    them. Its other modules stay as they are. `is_int8` rounds their weights.
+    them. Its other modules stay as they are. `quantization` rounds their weights.
     """
-    is_needed = is_int8 or is_deterministic
+    is_needed = quantization is not None or is_deterministic
     made: list[Experts] = []
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if _is_experts(child) and _is_better(child.down_proj, is_needed=is_needed):
-                made.append(Experts(child, is_int8=is_int8))
+                made.append(Experts(child, quantization=quantization))
                 setattr(parent, name, made[-1])
     return made
 
@@ -176,15 +177,18 @@ def _take(experts: Any, name: str) -> tuple[Tensor, Tensor | None]:
     return weights.transpose(1, 2) if experts.is_transposed else weights, bias
 
 
-def _product(weight: Tensor, bias: Tensor | None, *, is_int8: bool) -> _Product:
+def _product(weight: Tensor, bias: Tensor | None, quantization: str | None) -> _Product:
     """Panels where they are multiplied faster, and for int8."""
     device = weight.device
     is_panels = device.type == "cpu" and weight.dtype in _PANEL_DTYPES
-    if not is_int8 and (not is_panels or _is_reference("panel_linear", device)):
+    if quantization is None and (not is_panels or _is_reference("panel_linear", device)):
         return GroupedProduct(weight, bias, resolve("grouped_linear", device))
-    make = quantize_groups if is_int8 else to_panels
+    if quantization is None:
+        panels = to_panels(weight, torch.bfloat16 if is_bfloat16(weight) else weight.dtype)
+    else:
+        panels = quantize_groups(weight, rounds_rows=quantization == W8A8_INT8)
     return PanelProduct(
-        make(weight),
+        panels,
         None if bias is None else bias.float(),
         resolve("panel_linear", device),
     )

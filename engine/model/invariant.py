@@ -23,7 +23,7 @@ from engine.model.decoder import (
 from engine.model.invariant_functions import InvariantFunctions
 from engine.model.invariant_product import InvariantProduct
 from engine.model.packed import PackedLinear, packed_product
-from engine.model.quantize import QuantizedLinear
+from engine.model.panels import PanelLayer
 
 __all__ = ["InvariantLinear", "make_invariant"]
 
@@ -45,9 +45,9 @@ class InvariantLinear(nn.Module):
 def make_invariant(model: Any, name: str) -> None:
     """Give all that `model` computes its deterministic form, in place.
 
-    Layers with int8 weights have that form already, or are refused. Raises ModelRefusedError, with
-    `name` for the model, for them and on a device where no such form exists. A model that keeps
-    layers of transformers raises it when it first computes what has no such form.
+    Layers with weights in panels have that form already, or are refused. Raises ModelRefusedError,
+    with `name` for the model, for them and on a device where no such form exists. A model that
+    keeps layers of transformers raises it when it first computes what has no such form.
     """
     weights = list(model.parameters())
     if any(weight.device.type != "cpu" for weight in weights):
@@ -55,7 +55,7 @@ def make_invariant(model: Any, name: str) -> None:
             f"--deterministic cannot run {name} on {weights[0].device.type}: only the CPU has "
             "matrix products that do not depend on the batch; use --device cpu or leave it out"
         )
-    if any(isinstance(m, QuantizedLinear) and not m.is_invariant for m in model.modules()):
+    if any(isinstance(m, PanelLayer) and not m.is_invariant for m in model.modules()):
         raise ModelRefusedError(
             f"--deterministic cannot run {name} with --quantization int8 here: only the compiled "
             "CPU kernels have products with int8 weights that do not depend on the batch; install "

@@ -23,6 +23,7 @@ from engine.errors import ModelRefusedError
 from engine.memory import format_bytes
 from engine.model.context import resolve_max_model_len
 from engine.model.geometry import LayerGeometry, check_windows, find_attention_layers
+from engine.model.panels import W8A8_INT8
 from engine.model.quantize import check_quantization, quantize_linears
 from engine.model.refusals import check_config, check_model_class, read_config
 from engine.model.rope import freeze_rope
@@ -44,7 +45,9 @@ _FILE_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """A model on its device. `layers` maps its attention modules, in order, to what they store."""
+    """A model on its device. `layers` maps its attention modules, in order, to what they store.
+    `rounds_rows`: its linear layers multiply numbers rounded to int8.
+    """
 
     module: Any
     config: Any
@@ -54,6 +57,7 @@ class LoadedModel:
     vocab_size: int
     max_model_len: int
     weight_bytes: int
+    rounds_rows: bool = False
 
 
 def load_model(config: ModelConfig, folder: Path, device: torch.device) -> LoadedModel:
@@ -76,7 +80,7 @@ def load_model(config: ModelConfig, folder: Path, device: torch.device) -> Loade
     module = _load_weights(model_class, folder, hf_config, dtype, device, name)
     vocab_size = int(module.get_output_embeddings().weight.shape[0])
     if config.quantization is not None:
-        weight_bytes -= quantize_linears(module, name)
+        weight_bytes -= quantize_linears(module, name, config.quantization)
     freeze_rope(module, max_model_len)
     num_layers = getattr(hf_config, "num_hidden_layers", 1)
     layers = find_attention_layers(module, num_layers, name)
@@ -90,6 +94,7 @@ def load_model(config: ModelConfig, folder: Path, device: torch.device) -> Loade
         vocab_size=vocab_size,
         max_model_len=max_model_len,
         weight_bytes=weight_bytes,
+        rounds_rows=config.quantization == W8A8_INT8,
     )
 
 

@@ -1,52 +1,35 @@
 """Linear layers and experts with int8 weights in place of those that were loaded.
 
+"int8" rounds weights alone, "w8a8_int8" the rows too that they are multiplied with.
+
 Owns: which layers of a model take part, and that a layer's float weights are gone before the next
-one's turn comes. Must not know: how weights are rounded or multiplied (`kernels/int8_linear`),
+one's turn comes. Must not know: how weights are rounded or multiplied (`kernels/panel_linear`),
 requests. It comes before the decoder is replaced, so that what a model is checked against at
 start-up, transformers' own layers, has the same weights.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from engine.errors import ModelRefusedError
 from engine.memory import format_bytes
 from engine.model.experts import replace_experts
-from kernels.int8_linear import reference
-from kernels.int8_linear.weight import Int8Weight, merge, quantize
-from kernels.registry import resolve
+from engine.model.panels import W8A8_INT8, PanelLayer
+from kernels.cpu_library import multiplies_int8
+from kernels.panel_linear.int8 import quantize
 
-__all__ = ["QuantizedLinear", "check_quantization", "merge_linears", "quantize_linears"]
+__all__ = ["check_quantization", "quantize_linears"]
 
 _log = logging.getLogger(__name__)
 
-_METHODS = ("int8",)
+_METHODS = ("int8", W8A8_INT8)
 # They choose experts: a small error there is another expert, and they are too small to matter.
 _ROUTERS = frozenset({"gate", "router", "shared_expert_gate"})
-
-
-class QuantizedLinear(nn.Module):
-    """A linear layer with int8 weights [out, in] and a bias [out] in float32, or None."""
-
-    def __init__(self, weight: Int8Weight, bias: Tensor | None) -> None:
-        super().__init__()
-        self.int8_weight = weight
-        self.bias = None if bias is None else bias.float()
-        self._multiply = resolve("int8_linear", weight.panels.device)
-
-    @property
-    def is_invariant(self) -> bool:
-        """Whether a row has the same bits among any number of rows."""
-        return self._multiply is not reference.int8_linear
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [..., in]. Returns [..., out] in its dtype."""
-        return self._multiply(x, self.int8_weight, self.bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +55,14 @@ def check_quantization(method: str | None, device: torch.device, name: str) -> N
             f"cannot run {name} with --quantization {method} on {device.type}: only the CPU has "
             "products with such weights; use --device cpu or leave it out"
         )
+    if method == W8A8_INT8 and not multiplies_int8():
+        raise ModelRefusedError(
+            f"cannot run {name} with --quantization {method}: that takes AVX-512 VNNI and the "
+            "compiled CPU kernels; use --quantization int8"
+        )
 
 
-def quantize_linears(model: Any, name: str) -> int:
+def quantize_linears(model: Any, name: str, method: str = "int8") -> int:
     """Give the linear layers and experts of `model` int8 weights, in place, routers excepted;
     embeddings and all else keep theirs. Returns by how many bytes its weights became smaller, which
     is negative if there are more: a LM head that shares the embedding's weights gets its own.
@@ -85,19 +73,21 @@ def quantize_linears(model: Any, name: str) -> int:
     if not any(place.is_in_decoder for place in places):
         others = _other_kinds(model)
         raise ModelRefusedError(
-            f"cannot run {name} with --quantization int8: the decoder of {type(model).__name__} "
-            f"has no linear layers (its weights are in {', '.join(others)}); leave it out"
+            f"cannot run {name} with --quantization {method}: the decoder of "
+            f"{type(model).__name__} has no linear layers (its weights are in "
+            f"{', '.join(others)}); leave it out"
         )
+    rounds_rows = method == W8A8_INT8
     embeddings = {id(each.weight) for each in model.modules() if isinstance(each, nn.Embedding)}
     before = after = 0
     for place in places:
         linear = getattr(place.parent, place.name)
         before += 0 if id(linear.weight) in embeddings else linear.weight.nbytes
-        quantized = QuantizedLinear(quantize(linear.weight), linear.bias)
-        after += quantized.int8_weight.num_bytes
+        quantized = PanelLayer(quantize(linear.weight, rounds_rows=rounds_rows), linear.bias)
+        after += quantized.panel_weights.num_bytes
         setattr(place.parent, place.name, quantized)
     with_experts = _parameter_bytes(model)
-    mixtures = replace_experts(model, is_int8=True)
+    mixtures = replace_experts(model, quantization=method)
     before += with_experts - _parameter_bytes(model)
     after += sum(experts.num_bytes for experts in mixtures)
     num_experts = sum(experts.num_experts for experts in mixtures)
@@ -113,18 +103,6 @@ def quantize_linears(model: Any, name: str) -> int:
 
 def _parameter_bytes(model: nn.Module) -> int:
     return sum(parameter.nbytes for parameter in model.parameters())
-
-
-def merge_linears(linears: Sequence[QuantizedLinear]) -> QuantizedLinear:
-    """Several layers of one input as one, outputs in that order; a missing bias counts as zero."""
-    weight = merge([linear.int8_weight for linear in linears])
-    if all(linear.bias is None for linear in linears):
-        return QuantizedLinear(weight, None)
-    biases = [
-        torch.zeros_like(linear.int8_weight.scales) if linear.bias is None else linear.bias
-        for linear in linears
-    ]
-    return QuantizedLinear(weight, torch.cat(biases))
 
 
 def _places(model: Any) -> Iterator[_Place]:

@@ -22,7 +22,7 @@ from engine.model.decoder import (
     Projection,
     SparseMlp,
 )
-from engine.model.quantize import QuantizedLinear, merge_linears
+from engine.model.panels import PanelLayer, merge_layers
 
 __all__ = ["replace_decoder"]
 
@@ -126,17 +126,17 @@ def _norm(module: Any) -> Norm:
     return Norm(module.weight, module.variance_epsilon)
 
 
-def _projection(module: nn.Linear | QuantizedLinear) -> Product:
-    if isinstance(module, QuantizedLinear):
+def _projection(module: nn.Linear | PanelLayer) -> Product:
+    if isinstance(module, PanelLayer):
         return module
     return Projection(module.weight, module.bias)
 
 
-def _merged(modules: Sequence[nn.Linear | QuantizedLinear]) -> Product:
+def _merged(modules: Sequence[nn.Linear | PanelLayer]) -> Product:
     """Several products of one input as one; a missing bias counts as zero."""
-    quantized = [module for module in modules if isinstance(module, QuantizedLinear)]
-    if quantized:
-        return merge_linears(quantized)
+    in_panels = [module for module in modules if isinstance(module, PanelLayer)]
+    if in_panels:
+        return merge_layers(in_panels)
     linears = [module for module in modules if isinstance(module, nn.Linear)]
     bias: Tensor | None = None
     if any(linear.bias is not None for linear in linears):

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llguidance import LLMatcher
-from llguidance.gbnf_to_lark import any_to_lark
 
 from engine.errors import GrammarError
+from engine.structured_output.gbnf import is_gbnf, read_gbnf
+from engine.structured_output.gbnf_lexemes import lark_text
 from engine.structured_output.json_schema import FLEXIBLE, JsonStyle, prepare_schema
 
 __all__ = [
@@ -52,13 +53,12 @@ def choice_part(choices: Sequence[str]) -> GrammarPart:
 
 def grammar_part(text: str) -> GrammarPart:
     """A grammar in Lark's syntax, or in GBNF. Raises GrammarError."""
+    if not is_gbnf(_checked(text)):
+        return {"lark_grammar": text}
     try:
-        return {"lark_grammar": any_to_lark(_checked(text))}
-    except GrammarError:
-        raise
-    except Exception as error:
-        # The converter raises bare exceptions and whatever a malformed text makes it stumble over.
-        raise GrammarError(f"the grammar can not be read: {error}") from error
+        return {"lark_grammar": lark_text(read_gbnf(text))}
+    except RecursionError as error:
+        raise GrammarError("the grammar can not be read: its rules are nested too deep") from error
 
 
 def grammar_text(*parts: GrammarPart) -> str:

@@ -127,6 +127,7 @@ class _ChatForm:
             delta=Delta(),
             logprobs=_logprobs(left),
             finish_reason=choice["finish_reason"],
+            stop_reason=choice.get("stop_reason"),
         )
 
     def final(self, choice: dict[str, Any]) -> FinalChoice:
@@ -167,6 +168,7 @@ class _TextForm:
             text="",
             logprobs=_text_logprobs(left),
             finish_reason=choice["finish_reason"],
+            stop_reason=choice.get("stop_reason"),
         )
 
     def final(self, choice: dict[str, Any]) -> FinalChoice:

@@ -13,7 +13,7 @@ from jobs.api_keys import NO_LIMITS, ApiKey, KeyLimits
 
 __all__ = ["CurrentTenant", "Tenant", "request_tenant"]
 
-DEFAULT_TENANT = "default"
+_DEFAULT_TENANT = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Tenant:
     @classmethod
     def of_key(cls, key: ApiKey | None) -> Self:
         """The tenant of a key, or of everybody where no key is needed."""
-        return cls(DEFAULT_TENANT) if key is None else cls(key.tenant, key.limits)
+        return cls(_DEFAULT_TENANT) if key is None else cls(key.tenant, key.limits)
 
 
 async def request_tenant(request: Request) -> Tenant:

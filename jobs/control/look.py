@@ -41,9 +41,7 @@ class Look:
         control = self.control
         ids = await control.batches.open_ids()
         control.metrics.batches_open.set(len(ids))
-        self.waiting_since_s = {
-            name: since for name, since in self.waiting_since_s.items() if name in set(ids)
-        }
+        self._forget_all_but(set(ids))
         if not ids:
             return []
         records = await control.batches.load(ids)
@@ -54,6 +52,13 @@ class Look:
             for needed in self._steps_of(batch_id, record, status)
         ]
         return await self._not_under_way(wanted)
+
+    def _forget_all_but(self, open_ids: set[str]) -> None:
+        """Other processes end batches too."""
+        for gone in self.waiting_since_s.keys() - open_ids:
+            del self.waiting_since_s[gone]
+        for gone in self.control.stores.keys() - open_ids:
+            del self.control.stores[gone]
 
     async def _not_under_way(self, wanted: Sequence[Needed]) -> list[Needed]:
         names = [lock_name(needed.kind, needed.batch_id) for needed in wanted]

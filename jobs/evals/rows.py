@@ -15,20 +15,16 @@ import xxhash
 from pydantic import Field, model_validator
 
 from schemas.json_text import canonical_json
+from schemas.requests import CHAT_URL, COMPLETIONS_URL
 from schemas.strict import StrictModel
 
 __all__ = [
-    "CHAT_URL",
-    "COMPLETION_URL",
     "EvalRow",
     "Scorer",
     "ScorerOptions",
     "suite_line",
     "write_requests",
 ]
-
-CHAT_URL = "/v1/chat/completions"
-COMPLETION_URL = "/v1/completions"
 
 
 class Scorer(StrEnum):
@@ -113,7 +109,7 @@ class EvalRow:
     @property
     def url(self) -> str:
         """The endpoint that answers it."""
-        return COMPLETION_URL if "prompt" in self.body else CHAT_URL
+        return COMPLETIONS_URL if "prompt" in self.body else CHAT_URL
 
     @property
     def question(self) -> str:

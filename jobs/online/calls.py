@@ -133,11 +133,12 @@ class OnlineCall:
                 return
 
     async def _next(self) -> Event:
-        failure = self._overdue()
-        if failure is not None:
+        deadline_s, failure = self._deadline()
+        left_s = deadline_s - monotonic()
+        if left_s <= 0:
             return failure
         try:
-            async with asyncio.timeout(self._settings.look_every_s):
+            async with asyncio.timeout(min(left_s, self._settings.look_every_s)):
                 data = await self._messages.get()
         except TimeoutError:
             return await self._look()
@@ -156,10 +157,11 @@ class OnlineCall:
         self._num_lost = self._num_lost + 1 if found == "lost" else 0
         return Failure.LOST if self._num_lost >= _MAX_LOST_LOOKS else None
 
-    def _overdue(self) -> Failure | None:
-        waited_s = monotonic() - self._started_s
-        if waited_s >= self._settings.request_timeout_s:
-            return Failure.TOO_LONG
-        if not self._has_worker and waited_s >= self._settings.start_timeout_s:
-            return Failure.NOT_STARTED
-        return None
+    def _deadline(self) -> tuple[float, Failure]:
+        """Until when the request may go on as it is (monotonic seconds), and what ends it then."""
+        settings = self._settings
+        answer_s = self._started_s + settings.request_timeout_s
+        start_s = self._started_s + settings.start_timeout_s
+        if self._has_worker or answer_s <= start_s:
+            return answer_s, Failure.TOO_LONG
+        return start_s, Failure.NOT_STARTED

@@ -21,8 +21,10 @@ __all__ = [
     "LineCounts",
     "LineReader",
     "LineSplitter",
+    "changed",
     "count_lines",
     "open_input",
+    "unreadable",
 ]
 
 _BUFFER_BYTES = 1 << 20
@@ -90,8 +92,21 @@ def open_input(path: Path | str) -> InputFile:
     except FileNotFoundError as error:
         raise InputError(f"the input {path} does not exist") from error
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return InputFile(path, num_bytes, digest.hexdigest())
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """The one sentence for an input that fails to be read."""
+    return InputError(f"the input {path} cannot be read: {(error.strerror or str(error)).lower()}")
+
+
+def changed(path: Path) -> InputChangedError:
+    """The one sentence for an input that is not what it was."""
+    return InputChangedError(
+        f"the input {path} changed while it was read; run the same command again (results of lines "
+        "that did not change are kept)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +168,9 @@ class LineReader(LineSplitter):
             with self._source.path.open("rb", buffering=0) as raw:
                 yield from self.split(io.BufferedReader(_Hashing(raw, digest), _BUFFER_BYTES))
         except OSError as error:
-            raise _unreadable(self._source.path, error) from error
+            raise unreadable(self._source.path, error) from error
         if digest.hexdigest() != self._source.sha256:
-            raise InputChangedError(
-                f"the input {self._source.path} changed while it was read; run the same command "
-                "again (results of lines that did not change are kept)"
-            )
+            raise changed(self._source.path)
 
 
 class _Hashing(io.RawIOBase):
@@ -190,7 +202,3 @@ def _refuse_foreign(path: Path, start: bytes) -> None:
     for magic, kind in _FOREIGN_STARTS:
         if start.startswith(magic):
             raise InputError(f"the input {path} is {kind}")
-
-
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(f"the input {path} cannot be read: {(error.strerror or str(error)).lower()}")

@@ -17,9 +17,8 @@ import numpy.typing as npt
 import xxhash
 
 from jobs.bitmap import Bitmap
-from jobs.errors import InputChangedError, InputError
 from jobs.producers.classify import LineClassifier, LineSettings, ReadLine, answer_hash
-from jobs.producers.lines import InputFile, LineSplitter
+from jobs.producers.lines import InputFile, LineSplitter, changed, unreadable
 
 __all__ = ["Twins"]
 
@@ -71,8 +70,7 @@ class Twins:
                     starts.append(start)
                     start = file.tell()
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise InputError(f"the input {source.path} cannot be read: {reason}") from error
+            raise unreadable(source.path, error) from error
         return cls(source, settings, tags, starts)
 
     def __len__(self) -> int:
@@ -100,8 +98,7 @@ class Twins:
                 for idx, start in places:
                     yield idx, self._read_one(splitter, file, start)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise InputError(f"the input {self._source.path} cannot be read: {reason}") from error
+            raise unreadable(self._source.path, error) from error
 
     def _read_one(self, splitter: LineSplitter, file: io.BufferedReader, start: int) -> ReadLine:
         """Checked alone: `find` has checked it among its neighbours."""
@@ -109,8 +106,5 @@ class Twins:
         line = next(splitter.split(file), None)
         read = None if line is None else LineClassifier(settings=self._settings).read(line)
         if not isinstance(read, ReadLine):
-            raise InputChangedError(
-                f"the input {self._source.path} changed while it was read; run the same command "
-                "again (results of lines that did not change are kept)"
-            )
+            raise changed(self._source.path)
         return read

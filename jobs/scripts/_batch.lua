@@ -27,12 +27,11 @@ local function tell_waiting(bid, idx, entry_id)
   redis.call('PUBLISH', tokens_key(bid, idx), 'd' .. entry_id)
 end
 
--- Counts an error row by its code. A payload begins with one line of JSON, in which no value can
--- hold an unescaped quote.
-local function count_error(bid, row)
-  local code = row.code
-    or string.match(string.match(row.payload, '^[^\n]*'), '"error_code":"([%w_%-]+)"')
-  redis.call('HINCRBY', batch_key(bid), 'code:' .. (code or 'unknown'), 1)
+-- Adds to the error rows of a code, which the row names or its payload. A payload begins with one
+-- line of JSON, in which no value can hold an unescaped quote.
+local function count_error(bid, code, payload, num_rows)
+  code = code or string.match(string.match(payload, '^[^\n]*'), '"error_code":"([%w_%-]+)"')
+  redis.call('HINCRBY', batch_key(bid), 'code:' .. (code or 'unknown'), num_rows)
 end
 
 local function append(entry, field, value)
@@ -54,7 +53,7 @@ local function make_visible(bid, idx, row)
   if row.history then append(entry, 'h', row.history) end
   if row.from then append(entry, 'd', row.from) end
   local entry_id = redis.call('XADD', outbox_key(bid), '*', unpack(entry))
-  if row.outcome == 'err' then count_error(bid, row) end
+  if row.outcome == 'err' then count_error(bid, row.code, row.payload, 1) end
   if is_online(bid) then
     tell_waiting(bid, idx, entry_id)
   else
@@ -140,6 +139,20 @@ local function open_again(bid, state, now)
   end
   redis.call('HDEL', B, 'enq_done', 'total', 'cut')
   return state
+end
+
+-- Why a consumer does not hold this lease any more: 'GONE' | 'FENCED', counted; nil if it does.
+local function refusal_of(consumer, bid, model, id, fence)
+  local pending = redis.pcall('XPENDING', stream_key(bid, model), GROUP, id, id, 1)
+  if pending.err or #pending == 0 then
+    redis.call('HINCRBY', STAT, 'gone', 1)
+    return 'GONE'
+  end
+  if pending[1][2] ~= consumer or tonumber(pending[1][4]) ~= fence then
+    redis.call('HINCRBY', STAT, 'fenced', 1)
+    return 'FENCED'
+  end
+  return nil
 end
 
 -- Records the row of a leased job and removes the job: whether the row is new (nil if somebody

@@ -12,17 +12,9 @@
 -- Invariants: nothing changes for a caller that is not the owner with that fence (I4). The first
 --   write is the outbox row, which a server without memory refuses: then nothing has changed.
 local me, bid, model, id, fence = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local S = stream_key(bid, model)
 
-local pending = redis.pcall('XPENDING', S, GROUP, id, id, 1)
-if pending.err or #pending == 0 then
-  redis.call('HINCRBY', STAT, 'gone', 1)
-  return 'GONE'
-end
-if pending[1][2] ~= me or tonumber(pending[1][4]) ~= fence then
-  redis.call('HINCRBY', STAT, 'fenced', 1)
-  return 'FENCED'
-end
+local refusal = refusal_of(me, bid, model, id, fence)
+if refusal then return refusal end
 local past = past_of(bid, idx_of(id))
 local attempt = past.fence == fence and past.starts or past.starts + 1
 local is_new, is_last = finish_job(bid, model, id, ARGV[9], ARGV[10],

@@ -4,7 +4,7 @@
 --@include _batch.lua
 --@include _add.lua
 -- Arguments: batch id, position of the first item, is_final (0/1), max_depth (jobs in the whole
---   namespace), max_bytes (their bodies), max_outbox (rows of this batch), then 6 per item (see
+--   namespace), max_bytes (their bodies), max_outbox (rows of this batch), then 8 per item (see
 --   _add.lua).
 -- Effects: each job into the stream of its model, each finished row into the outbox; `enq` moves
 --   on by the number of items; with is_final the total is known, and the batch completes if every

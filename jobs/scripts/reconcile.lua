@@ -3,7 +3,7 @@
 --@include _share.lua
 --@include _batch.lua
 --@include _add.lua
--- Arguments: batch id, total, then ok, err, cancelled, expired as counted from the files, then 6
+-- Arguments: batch id, total, then ok, err, cancelled, expired as counted from the files, then 8
 --   per line that no file holds (see _add.lua).
 -- Effects: counters and bits as the files say; the missing lines are jobs again; without any, the
 --   batch goes to finalizing.

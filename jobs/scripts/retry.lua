@@ -15,17 +15,10 @@
 local me, bid, model, id, fence = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local max_attempts, delay_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
 local failure = {cause = ARGV[8], message = ARGV[9], worker = me}
-local S, idx = stream_key(bid, model), idx_of(id)
+local idx = idx_of(id)
 
-local pending = redis.pcall('XPENDING', S, GROUP, id, id, 1)
-if pending.err or #pending == 0 then
-  redis.call('HINCRBY', STAT, 'gone', 1)
-  return 'GONE'
-end
-if pending[1][2] ~= me or tonumber(pending[1][4]) ~= fence then
-  redis.call('HINCRBY', STAT, 'fenced', 1)
-  return 'FENCED'
-end
+local refusal = refusal_of(me, bid, model, id, fence)
+if refusal then return refusal end
 
 local now = now_ms()
 local h = redis.call('HMGET', batch_key(bid), 'state', 'expires_at', 'deadlines')
@@ -43,7 +36,7 @@ if not fate and past.starts < max_attempts then
 end
 
 if not fate then
-  local entry = redis.call('XRANGE', S, id, id)[1]
+  local entry = redis.call('XRANGE', stream_key(bid, model), id, id)[1]
   if entry then write_letter(bid, model, entry, failure, past) end
 end
 local is_new, is_last = finish_job(bid, model, id, ARGV[12], ARGV[13],

@@ -18,7 +18,7 @@ local new_bid, epoch, num_fields = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local fields_of_new = {unpack(ARGV, 4, 3 + num_fields)}
 local first_letter = 4 + num_fields
 local MAX_ROWS_OF_A_MOMENT = 1000
-local MOMENT_MS = 5 -- a letter and its row are written by one script, under clocks of their own
+local MOMENT_MS = 20 -- a letter and its row are written by one script, under clocks of their own
 
 local now = now_ms()
 
@@ -35,21 +35,25 @@ local function row_of(bid, letter_id, idx)
       local ms, k = string.match(row[1], '^(%d+)-(%d+)$')
       ms, k, newest_ms, newest_k = tonumber(ms), tonumber(k), tonumber(newest_ms), tonumber(newest_k)
       local is_free = ms > newest_ms or (ms == newest_ms and k > newest_k)
-      return is_free and row[1] or nil
+      return is_free and row or nil
     end
   end
   return nil
 end
 
--- Takes the row of a line back, so that it has none; false if that is too late.
+-- Takes the row of a line back, so that it has none; false if that is too late, as it always is for
+-- a line whose client waits: it was told of its row.
 local function take_back(letter, letter_id)
+  if is_online(letter.b) then return false end
   local B = batch_key(letter.b)
   local h = redis.call('HMGET', B, 'state', 'was', 'expires_at')
   local is_open = h[1] == 'in_progress' or (h[1] == 'finalizing' and h[2] == 'in_progress')
   if not is_open or (h[3] and tonumber(h[3]) <= now) then return false end
   local row = row_of(letter.b, letter_id, letter.i)
   if not row then return false end
-  redis.call('XDEL', outbox_key(letter.b), row)
+  local fields = fields_of(row)
+  redis.call('XDEL', outbox_key(letter.b), row[1])
+  count_error(letter.b, fields.e, fields.r, -1)
   redis.call('SETBIT', bitmap_key(letter.b), letter.i, 0)
   redis.call('HINCRBY', B, 'err', -1)
   redis.call('HSET', B, 'state', 'in_progress')

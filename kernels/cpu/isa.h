@@ -22,7 +22,7 @@ constexpr Kernels kKernels = {
         {true, true, true, true},
     },
     {rms_norm, gated, rope, round_to_float8},
-    {panel_linear_item<float>, panel_linear_item<BFloat16>, panel_linear_item<int8_t>},
+    {{panel_linear_item<float>, panel_linear_item<BFloat16>, panel_linear_item<int8_t>}, {}},
 };
 
 }  // namespace HEADRACE_ISA

@@ -13,6 +13,7 @@ extern const Kernels kPortableKernels;
 #ifdef HEADRACE_X86
 extern const Kernels kAvx2Kernels, kAvx512Kernels;
 extern const ItemKernel kAmxAttention;
+extern const RoundedLinearKernels kVnniRoundedLinear;
 #endif
 
 namespace {
@@ -23,6 +24,13 @@ enum InstructionSet { kPortable, kAvx2, kAvx512, kAmx };
 constexpr int64_t kElementsPerPiece = 65536;
 
 Kernels chosen = kPortableKernels;
+
+#ifdef HEADRACE_X86
+void use_avx512() {
+  chosen = kAvx512Kernels;
+  if (has_avx512_vnni()) chosen.panel_linear.of_rounded_rows = kVnniRoundedLinear;
+}
+#endif
 
 // body(begin, end) over all rows in pieces.
 template <class Body>
@@ -55,9 +63,9 @@ int headrace_select(int64_t instruction_set) {
     case kPortable: chosen = kPortableKernels; return 0;
 #ifdef HEADRACE_X86
     case kAvx2: chosen = kAvx2Kernels; return 0;
-    case kAvx512: chosen = kAvx512Kernels; return 0;
+    case kAvx512: use_avx512(); return 0;
     case kAmx:
-      chosen = kAvx512Kernels;
+      use_avx512();
       chosen.attention.many[kBFloat16] = kAmxAttention;
       chosen.attention.have_same_bits[kBFloat16] = false;
       return 0;
@@ -65,6 +73,8 @@ int headrace_select(int64_t instruction_set) {
     default: return 1;
   }
 }
+
+int headrace_rounds_rows() { return chosen.panel_linear.of_rounded_rows.multiply != nullptr; }
 
 void headrace_use_threads(void* region) {
   parallel_region = reinterpret_cast<ParallelRegion>(region);

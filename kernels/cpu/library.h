@@ -14,6 +14,8 @@ HEADRACE_EXPORT int headrace_supported();
 // Compute with this one from now on; not while another thread computes. Returns 0, or 1 if it was
 // not built. It is not checked that the processor offers it.
 HEADRACE_EXPORT int headrace_select(int64_t instruction_set);
+// Whether what was selected multiplies rows that are rounded to integers (kOffsetWeights).
+HEADRACE_EXPORT int headrace_rounds_rows();
 // See threads.h; null: compute on the calling thread only.
 HEADRACE_EXPORT void headrace_use_threads(void* parallel_region);
 // The sizes of the argument structures in the order of the functions below, so that a library from

@@ -3,6 +3,7 @@
 #include "panel_linear.h"
 
 #include <algorithm>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -21,6 +22,32 @@ struct Chunk {
 constexpr int64_t kRowsPerWeight = 4;
 // In weights times rows. Less is not worth waking another thread, which takes up to 50 microseconds.
 constexpr int64_t kSmallestShare = 1 << 21;
+// Numbers of rows that a thread rounds at a time.
+constexpr int64_t kInputsPerTask = 1 << 16;
+
+// All rows of a call as integers.
+class Rounded {
+ public:
+  Rounded(const RoundedLinearKernels& kernels, const PanelLinearArguments& args,
+          int64_t num_threads)
+      : integers_(new int8_t[args.num_rows * args.num_inputs]),
+        scales_(new float[args.num_rows * num_scales(args.num_inputs)]),
+        sums_(new int32_t[args.num_rows * num_scales(args.num_inputs)]),
+        rows{integers_.get(), scales_.get(), sums_.get()} {
+    const int64_t step = std::max<int64_t>(kInputsPerTask / args.num_inputs, 1);
+    for_each((args.num_rows + step - 1) / step, num_threads, [&](int64_t task, int64_t) {
+      kernels.round(args, rows, task * step, std::min((task + 1) * step, args.num_rows));
+    });
+  }
+
+ private:
+  std::unique_ptr<int8_t[]> integers_;
+  std::unique_ptr<float[]> scales_;
+  std::unique_ptr<int32_t[]> sums_;
+
+ public:
+  const RoundedRows rows;
+};
 
 }  // namespace
 
@@ -40,12 +67,25 @@ int panel_linear(const PanelLinearKernels& kernels, const PanelLinearArguments& 
   if (begin != args.num_rows) return kInvalid;
   const int64_t shares = rows_and_reads * args.num_inputs * args.num_outputs / kSmallestShare;
   const int64_t num_threads = std::min(args.num_threads, std::max<int64_t>(shares, 1));
-  const PanelLinearKernel kernel = kernels.of_type[args.weight_type];
   // The rows of a chunk stay in the cache while the weights pass by.
   const int64_t count = static_cast<int64_t>(chunks.size()) * panels;
-  for_each(count, num_threads, [&](int64_t item, int64_t) {
-    const Chunk& chunk = chunks[item / panels];
-    kernel(args, chunk.group, item % panels, chunk.begin, chunk.end);
+  const auto multiply_all = [&](const auto& multiply) {
+    for_each(count, num_threads, [&](int64_t item, int64_t) {
+      const Chunk& chunk = chunks[item / panels];
+      multiply(chunk.group, item % panels, chunk.begin, chunk.end);
+    });
+  };
+  if (args.weight_type == kOffsetWeights) {
+    if (kernels.of_rounded_rows.multiply == nullptr) return kInvalid;
+    const Rounded rounded(kernels.of_rounded_rows, args, num_threads);
+    multiply_all([&](int64_t group, int64_t panel, int64_t begin, int64_t end) {
+      kernels.of_rounded_rows.multiply(args, rounded.rows, group, panel, begin, end);
+    });
+    return kDone;
+  }
+  const PanelLinearKernel kernel = kernels.of_type[args.weight_type];
+  multiply_all([&](int64_t group, int64_t panel, int64_t begin, int64_t end) {
+    kernel(args, group, panel, begin, end);
   });
   return kDone;
 } catch (const std::bad_alloc&) {

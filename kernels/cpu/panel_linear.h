@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "rounded_rows.h"
+
 namespace headrace {
 
 // Outputs side by side in a panel of weights.
@@ -11,7 +13,10 @@ constexpr int64_t kPanelWidth = 64;
 // Rows that are computed with one copy of a piece of weights in float32.
 constexpr int64_t kRowsPerItem = 96;
 
-enum WeightType { kFloatWeights, kBFloat16Weights, kInt8Weights, kNumWeightTypes };
+// Weights of the last type are integers plus 128, in each panel four inputs of an output adjacent:
+// rows are rounded to integers too.
+enum WeightType { kFloatWeights, kBFloat16Weights, kInt8Weights, kOffsetWeights };
+constexpr int kNumFloatRowTypes = kOffsetWeights;
 
 // output = x weight^T * scales + bias with the weights of each row's group; all but the weights in
 // float32.
@@ -29,8 +34,19 @@ struct PanelLinearArguments {
 using PanelLinearKernel = void (*)(const PanelLinearArguments&, int64_t group, int64_t panel,
                                    int64_t begin, int64_t end);
 
+// The same of rows that are rounded: integers of all rows.
+using RoundedLinearKernel = void (*)(const PanelLinearArguments&, const RoundedRows&, int64_t group,
+                                     int64_t panel, int64_t begin, int64_t end);
+
+// Both are null where the processor multiplies no integers.
+struct RoundedLinearKernels {
+  void (*round)(const PanelLinearArguments&, const RoundedRows&, int64_t begin, int64_t end);
+  RoundedLinearKernel multiply;
+};
+
 struct PanelLinearKernels {
-  PanelLinearKernel of_type[kNumWeightTypes];
+  PanelLinearKernel of_type[kNumFloatRowTypes];
+  RoundedLinearKernels of_rounded_rows;
 };
 
 int panel_linear(const PanelLinearKernels&, const PanelLinearArguments&);

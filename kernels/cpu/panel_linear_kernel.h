@@ -5,8 +5,7 @@
 // depend on its own row and weights alone: not on how many rows there are, nor on threads.
 #pragma once
 
-#include "panel_linear.h"
-#include "vector.h"
+#include "panel_output.h"
 
 namespace headrace {
 namespace HEADRACE_ISA {
@@ -18,10 +17,8 @@ constexpr int kSumWidth = kSumVectors * kWidth;
 // Few rows take the weights as they are, more share a widened copy of some inputs: of 32 KiB, so
 // that it stays in the first-level cache, or of 64 KiB where many rows make up for that by moving
 // their sums half as often.
-constexpr int64_t kFewRows = 2 * kSumRows, kManyRows = 64;
+constexpr int64_t kFewRows = 4 * kSumRows, kManyRows = 64;
 constexpr int64_t kInputsPerPiece = 256;
-// By how much weights are fetched ahead, as the hardware does not look across pages.
-constexpr int64_t kBytesAhead = 4096, kCacheLine = 64;
 
 typedef int8_t SignedByteVec __attribute__((vector_size(kWidth)));
 
@@ -83,7 +80,22 @@ static void add_panel(const float* x, int64_t x_stride, const W* weights, int64_
   }
 }
 
-// The same for any number of rows, in blocks that differ by one row at most.
+// The same for up to kSumRows rows.
+template <bool kFromFar, class W>
+static void add_block(const float* x, int64_t x_stride, const W* weights, int64_t num_inputs,
+                      int64_t num_rows, float* sums) {
+  switch (num_rows) {
+    case 1: add_panel<1, kFromFar>(x, x_stride, weights, num_inputs, sums); break;
+    case 2: add_panel<2, kFromFar>(x, x_stride, weights, num_inputs, sums); break;
+    case 3: add_panel<3, kFromFar>(x, x_stride, weights, num_inputs, sums); break;
+    case 4: add_panel<4, kFromFar>(x, x_stride, weights, num_inputs, sums); break;
+    case 5: add_panel<5, kFromFar>(x, x_stride, weights, num_inputs, sums); break;
+    default: add_panel<kSumRows, kFromFar>(x, x_stride, weights, num_inputs, sums);
+  }
+}
+
+// The same for any number of rows, in blocks that differ by one row at most; after the first one
+// the weights are in the cache.
 template <bool kFromFar, class W>
 static void add_rows(const float* x, int64_t x_stride, const W* weights, int64_t num_inputs,
                      int64_t num_rows, float* sums) {
@@ -93,28 +105,11 @@ static void add_rows(const float* x, int64_t x_stride, const W* weights, int64_t
     const int64_t count = num_rows * (block + 1) / blocks - begin;
     const float* from = x + begin * x_stride;
     float* to = sums + begin * kPanelWidth;
-    switch (count) {
-      case 1: add_panel<1, kFromFar>(from, x_stride, weights, num_inputs, to); break;
-      case 2: add_panel<2, kFromFar>(from, x_stride, weights, num_inputs, to); break;
-      case 3: add_panel<3, kFromFar>(from, x_stride, weights, num_inputs, to); break;
-      case 4: add_panel<4, kFromFar>(from, x_stride, weights, num_inputs, to); break;
-      case 5: add_panel<5, kFromFar>(from, x_stride, weights, num_inputs, to); break;
-      default: add_panel<kSumRows, kFromFar>(from, x_stride, weights, num_inputs, to);
+    if (kFromFar && block == 0) {
+      add_block<true>(from, x_stride, weights, num_inputs, count, to);
+    } else {
+      add_block<false>(from, x_stride, weights, num_inputs, count, to);
     }
-  }
-}
-
-static void store_scaled(const PanelLinearArguments& args, int64_t group, int64_t panel,
-                         int64_t row, const float* sums) {
-  const int64_t first = panel * kPanelWidth;
-  const int64_t left = args.num_outputs - first;
-  const int64_t count = left < kPanelWidth ? left : kPanelWidth;
-  const int64_t parameters = group * args.num_outputs + first;
-  float* output = args.output + row * args.num_outputs + first;
-  for (int64_t i = 0; i < count; ++i) {
-    float value = sums[i];
-    if (args.scales != nullptr) value *= args.scales[parameters + i];
-    output[i] = args.bias == nullptr ? value : value + args.bias[parameters + i];
   }
 }
 

@@ -2,22 +2,40 @@
 
 Owns: panels, the way there and back. Must not know: products, layers.
 A panel holds the weights of some outputs side by side, input by input, so that one number of a row
-is multiplied by a whole cache line or more.
+is multiplied by a whole cache line or more. For rows that are rounded to int8 too it holds them
+four inputs at a time, as the processor multiplies bytes: each output's four are adjacent, and 128
+is added, since one of the two factors has to be without a sign.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-__all__ = ["PANEL_WIDTH", "PanelWeights", "from_panels", "num_panels", "put", "to_panels"]
+__all__ = [
+    "PANEL_WIDTH",
+    "PanelWeights",
+    "add_offset",
+    "from_panels",
+    "merge",
+    "num_panels",
+    "pieces",
+    "put",
+    "to_panels",
+]
 
 PANEL_WIDTH = 64  # kPanelWidth in kernels/cpu/panel_linear.h
+_OFFSET, _INPUTS_PER_WORD = 128, 4
+# Panels that are made at a time from weights of another dtype: in float32, at 4,096 inputs, 16 MiB.
+_PANELS_PER_PIECE = 16
 
 
 @dataclass(frozen=True, slots=True)
 class PanelWeights:
     """`panels` [groups, panels, in, PANEL_WIDTH], float32, bfloat16 or int8; the last panel of a
     group is filled up with zeros. `scales` [groups, num_outputs] float32 with int8, else None.
+    uint8: int8 weights with an offset (see above), for rows that are rounded.
     """
 
     panels: Tensor
@@ -36,23 +54,60 @@ class PanelWeights:
     def num_bytes(self) -> int:
         return self.panels.nbytes + (0 if self.scales is None else self.scales.nbytes)
 
-    def dense(self, group: int) -> Tensor:
+    @property
+    def rounds_rows(self) -> bool:
+        """Whether the rows that are multiplied are rounded to int8 before."""
+        return self.panels.dtype == torch.uint8
+
+    def dense(self, group: int = 0) -> Tensor:
         """What one group's weights stand for: float32 [out, in]."""
         weight = from_panels(self.panels[group], self.num_outputs).float()
         return weight if self.scales is None else weight * self.scales[group][:, None]
 
 
-def to_panels(weights: Tensor) -> PanelWeights:
-    """The weights [groups, out, in], in their own dtype."""
+def to_panels(weights: Tensor, dtype: torch.dtype | None = None) -> PanelWeights:
+    """The weights [groups, out, in], in their own dtype or in this one."""
     num_groups, num_outputs, num_inputs = weights.shape
-    panels = weights.new_zeros(num_groups, num_panels(num_outputs), num_inputs, PANEL_WIDTH)
+    shape = (num_groups, num_panels(num_outputs), num_inputs, PANEL_WIDTH)
+    panels = weights.new_zeros(shape, dtype=dtype or weights.dtype)
     for group, weight in enumerate(weights):
-        put(panels[group], 0, weight)
+        for rows in pieces(num_outputs):
+            put(panels[group], rows.start, weight[rows].to(panels.dtype))
     return PanelWeights(panels, num_outputs)
 
 
+def merge(layers: Sequence[PanelWeights]) -> PanelWeights:
+    """Layers of one group and of the same inputs as one, outputs in that order."""
+    num_outputs = sum(each.num_outputs for each in layers)
+    given = [each.scales for each in layers if each.scales is not None]
+    scales = torch.cat(given, dim=1) if given else None
+    if all(each.num_outputs % PANEL_WIDTH == 0 for each in layers):
+        return PanelWeights(torch.cat([each.panels for each in layers], dim=1), num_outputs, scales)
+    weight = torch.cat([from_panels(each.panels[0], each.num_outputs) for each in layers])
+    panels = to_panels(weight[None]).panels
+    panels = add_offset(panels) if layers[0].rounds_rows else panels
+    return PanelWeights(panels, num_outputs, scales)
+
+
+def add_offset(panels: Tensor) -> Tensor:
+    """Int8 panels [groups, P, in, PANEL_WIDTH] as uint8 ones; `in` is a multiple of four."""
+    groups, count, inputs, width = panels.shape
+    words = panels.view(groups, count, inputs // _INPUTS_PER_WORD, _INPUTS_PER_WORD, width)
+    moved = words.transpose(3, 4).reshape(panels.shape)
+    return moved.view(torch.uint8).bitwise_xor(_OFFSET)  # which adds 128 to what has a sign
+
+
+def _without_offset(panels: Tensor) -> Tensor:
+    """The int8 panels of uint8 ones, [P, in, PANEL_WIDTH]."""
+    count, inputs, width = panels.shape
+    words = panels.view(count, inputs // _INPUTS_PER_WORD, width, _INPUTS_PER_WORD)
+    return words.transpose(2, 3).reshape(panels.shape).bitwise_xor(_OFFSET).view(torch.int8)
+
+
 def from_panels(panels: Tensor, num_outputs: int) -> Tensor:
-    """Panels [P, in, PANEL_WIDTH] in the usual order, [num_outputs, in]; copied."""
+    """Panels [P, in, PANEL_WIDTH] in the usual order, [num_outputs, in]; copied, uint8 as int8."""
+    if panels.dtype == torch.uint8:
+        panels = _without_offset(panels)
     rows = panels.transpose(1, 2).reshape(-1, panels.shape[1])
     return rows[:num_outputs].contiguous()
 
@@ -60,6 +115,13 @@ def from_panels(panels: Tensor, num_outputs: int) -> Tensor:
 def num_panels(num_outputs: int) -> int:
     """How many panels hold so many outputs."""
     return -(-num_outputs // PANEL_WIDTH)
+
+
+def pieces(num_outputs: int) -> Iterator[slice]:
+    """Consecutive outputs, some whole panels at a time."""
+    step = _PANELS_PER_PIECE * PANEL_WIDTH
+    for start in range(0, num_outputs, step):
+        yield slice(start, min(start + step, num_outputs))
 
 
 def put(panels: Tensor, first_output: int, weight: Tensor) -> None:

@@ -127,7 +127,7 @@ def test_a_processor_that_cannot_multiply_bfloat16_is_told_of_once(
     dtype: str, quantization: str | None, has_units: bool, is_told: bool, random_folder: Path,
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("engine.build.computes_bfloat16", lambda _: has_units)
+    monkeypatch.setattr("engine.build.multiplies_bfloat16", lambda _: has_units)
     model = ModelConfig(model=str(random_folder), dtype=dtype, quantization=quantization)
     parts = build_engine(EngineConfig(model=model, cache=SMALL_CACHE))
     parts.core.shutdown()

@@ -16,7 +16,7 @@ from engine.model import packed
 from engine.model.invariant import make_invariant
 from engine.model.packed import pack_linear_layers
 from engine.request import Request, SamplingParams
-from kernels.cpu_library import cpu_library
+from kernels.cpu_library import cpu_library, multiplies_int8
 from tests.engine.tiny_engine import TinyEngine, load_tiny, make_request, tiny_engine
 from tests.engine.tiny_models import VOCAB_SIZE
 
@@ -90,6 +90,7 @@ def _run(
         ("qwen3", "float32", 6, False, "fp8", None),
         ("llama", "bfloat16", 6, True, "fp8", None),
         ("qwen3", "float32", 6, True, "auto", "int8"),
+        ("qwen3", "bfloat16", 4, True, "auto", "w8a8_int8"),
         ("gemma3", "bfloat16", 4, True, "auto", "int8"),
         # Layers of transformers, whose activations and routers must keep it too.
         ("gemma3", "float32", 4, False, "auto", None),
@@ -114,6 +115,8 @@ def test_bits_are_the_same_in_fifty_shuffled_and_interrupted_runs(
 ) -> None:
     if quantization is not None and cpu_library() is None:
         pytest.skip("the CPU kernels are not built")
+    if quantization == "w8a8_int8" and not multiplies_int8():
+        pytest.skip("this processor multiplies no integers")
     loaded = load_tiny(family, checkpoints, dtype=dtype, quantization=quantization)
     monkeypatch.setattr(packed, "LEAST_WEIGHTS", 1 if is_packed else 1 << 60)
     pack_linear_layers(loaded.module)

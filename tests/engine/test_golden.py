@@ -1,14 +1,19 @@
 """Our greedy tokens are those of transformers' `generate`, one by one, in float32."""
 
+import copy
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
-from engine.model import packed
+from engine.model import packed, panels
 from engine.model.packed import pack_linear_layers
-from tests.engine.golden import expected, own_tokens
+from tests.engine.golden import expected, generated, own_tokens
 from tests.engine.tiny_engine import load_tiny, tiny_engine
-from tests.engine.tiny_models import FAMILIES, REPLACED
+from tests.engine.tiny_models import FAMILIES, REPLACED, tiny_model
+
+CPU = torch.device("cpu")
 
 # The families of the big models people run: all chunk and block sizes. Others: one of each.
 MAIN = (
@@ -76,6 +81,28 @@ def test_tokens_equal_generate_with_packed_weights(
     with tiny_engine(loaded, max_num_batched_tokens=17) as engine:
         assert own_tokens(engine, "cold") == expected(family)
         assert own_tokens(engine, "warm") == expected(family)
+
+
+@pytest.mark.skipif(not panels.are_compiled(CPU), reason="the CPU kernels are not built")
+@pytest.mark.parametrize("is_replaced", [True, False])
+@pytest.mark.parametrize("family", sorted(MAIN))
+def test_tokens_equal_generate_with_bfloat16_weights_in_panels(
+    family: str, is_replaced: bool, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Computed in float32 from a checkpoint that bfloat16 holds exactly."""
+    monkeypatch.setattr(panels, "_LEAST_WEIGHTS", 1)
+    model = copy.deepcopy(tiny_model(family))
+    for parameter in model.parameters():
+        parameter.data = parameter.data.bfloat16().float()
+    rounded = checkpoints / "rounded"
+    model.save_pretrained(rounded / family)
+    loaded = load_tiny(family, rounded, is_replaced=is_replaced)
+    pack_linear_layers(loaded.module)
+    assert not [each for each in loaded.module.modules() if type(each) is nn.Linear]
+    wanted = generated(model)
+    with tiny_engine(loaded, max_num_batched_tokens=17) as engine:
+        assert own_tokens(engine, "cold") == wanted
+        assert own_tokens(engine, "warm") == wanted
 
 
 def test_tokens_equal_generate_when_steps_are_planned_ahead(checkpoints: Path) -> None:

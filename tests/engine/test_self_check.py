@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,19 @@ def test_a_replacement_that_computes_something_else_is_refused(checkpoints: Path
         check_paged_attention(loaded, expected, "toy")
 
 
+def test_rounded_rows_may_differ_by_more(checkpoints: Path) -> None:
+    """A last bit decides to which integer a number in the middle is rounded."""
+    loaded = load_tiny("llama", checkpoints, is_replaced=False)
+    expected = own_logits(loaded)
+    expected[0] += 0.03 * expected.norm()
+    with pytest.raises(ModelRefusedError, match="differ by 3%"):
+        check_paged_attention(loaded, expected, "toy")
+    check_paged_attention(replace(loaded, rounds_rows=True), expected, "toy")
+    expected[0] += 0.5 * expected.norm()
+    with pytest.raises(ModelRefusedError, match="cannot run toy"):
+        check_paged_attention(replace(loaded, rounds_rows=True), expected, "toy")
+
+
 def test_an_overflowing_model_runs_with_a_warning(
     checkpoints: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -57,7 +71,5 @@ def test_an_overflowing_model_runs_with_a_warning(
 
 
 def test_a_very_short_context_is_enough(checkpoints: Path) -> None:
-    from dataclasses import replace
-
     loaded = replace(load_tiny("llama", checkpoints, is_replaced=False), max_model_len=3)
     check_paged_attention(loaded, own_logits(loaded), "toy")

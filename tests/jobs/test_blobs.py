@@ -1,5 +1,6 @@
 """Every kind of place keeps the same promises."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from pyarrow import fs
 from jobs.arrow_blobs import ArrowBlobs
 from jobs.blobs import Blobs, check_key, new_blob_key, open_blobs
 from jobs.errors import BlobError, BlobMissingError
-from jobs.local_blobs import LocalBlobs
+from jobs.local_blobs import LocalBlobs, _LocalWriter
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -76,6 +77,28 @@ def test_a_local_file_becomes_a_blob(blobs: Blobs, tmp_path: Path) -> None:
     assert blobs.put(KEY, path) == 4
     assert read(blobs, KEY) == b"rows"
     assert not path.exists()
+
+
+def test_a_file_of_another_disk_that_cannot_be_copied_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = Path("/dev/shm")
+    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one disk only")
+
+    def fail(*_: object) -> None:
+        raise BlobError("the disk is full")
+
+    blobs = LocalBlobs(tmp_path / "blobs")
+    with tempfile.NamedTemporaryFile(dir=elsewhere) as source:
+        source.write(b"rows")
+        source.flush()
+        monkeypatch.setattr(_LocalWriter, "write", fail)
+        with pytest.raises(BlobError, match="full"):
+            blobs.put(KEY, Path(source.name))
+        assert list(blobs.walk()) == []
+        monkeypatch.undo()
+        assert Path(source.name).read_bytes() == b"rows"
 
 
 def test_deleting_may_be_repeated(blobs: Blobs) -> None:

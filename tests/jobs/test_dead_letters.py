@@ -7,10 +7,13 @@ from redis.asyncio import Redis
 from jobs.dead_letters import DeadLetter, DeadLetters, LetterFilter
 from jobs.errors import UnknownLetterError
 from jobs.keys import Keys
+from jobs.online.jobs import NewRequest, OnlineJobs, TenantLimits, Waiting, new_ticket
 from jobs.queue import BatchSpec, BatchState, Outcome
+from jobs.queue_loads import QueueLoads
 from jobs.queue_settings import QueueSettings
 from jobs.redis_queue import RedisQueue
 from jobs.upkeep import Upkeep
+from schemas.result import ResultRow
 from tests.jobs.queue_lines import (
     MODEL,
     add_batch,
@@ -126,6 +129,36 @@ async def test_a_job_goes_back_into_its_open_batch(
         range(3), Outcome.OK
     )
     await check_invariants(redis, queue, "b")
+
+
+async def test_an_error_that_is_taken_back_is_counted_no_more(
+    redis: Redis, queue: RedisQueue, letters: DeadLetters
+) -> None:
+    await add_batch(queue, "b", [job(0), job(1), job(2)])
+    for lease in await take(queue):
+        await queue.retry("worker-a", failure(lease, "oops" if lease.idx else "once"))
+    loads = QueueLoads(redis, queue.keys, queue.settings)
+    assert (await loads.of(["b"]))[0].errors == {"oops": 2, "once": 1}
+    await letters.revive([each for each in await all_of(letters) if each.idx != 1])
+    assert (await loads.of(["b"]))[0].errors == {"oops": 1}
+
+
+async def test_a_request_of_the_interactive_endpoint_goes_into_a_new_batch(
+    redis: Redis, queue: RedisQueue, letters: DeadLetters
+) -> None:
+    """Its client was told that it failed, even if it has not fetched the row."""
+    online = OnlineJobs(redis, queue.keys, queue.settings)
+    request = NewRequest(
+        request_id="req_1", model=MODEL, url="/v1", cost_tokens=5, body=b"{}", ttl_ms=60_000
+    )
+    waiting = await online.submit(new_ticket("acme"), request, TenantLimits())
+    assert isinstance(waiting, Waiting)
+    (lease,) = await take(queue)
+    await queue.retry("worker-a", failure(lease))
+    (revival,) = await letters.revive(await all_of(letters))
+    assert revival.batch_id not in (waiting.ticket.batch_id, None)
+    assert isinstance(await online.look(waiting), ResultRow)
+    assert [each.body for each in await take(queue)] == [b"{}"]
 
 
 async def test_a_batch_whose_rows_nobody_has_fetched_opens_again(

@@ -5,11 +5,14 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from redis.asyncio import Redis
 
+from jobs import lifecycle
 from jobs.control.steps import StepKind, Steps
 from jobs.embedded_server import EmbeddedServer
 from jobs.lifecycle import Kicker, Lifecycle, LifecycleSettings
@@ -213,3 +216,37 @@ async def test_a_missing_right_is_said_once(
         await kicker.close()
     (record,) = caplog.records
     assert "needs the keys arq:*:test:{q}:arq:*" in record.message
+
+
+class DyingWorker:
+    """Stands in for arq's: runs for the next of some times, and dies."""
+
+    def __init__(self, lives_s: list[float]) -> None:
+        self.lives_s = lives_s
+        self.starts_s: list[float] = []
+
+    async def async_run(self) -> None:
+        self.starts_s.append(monotonic())
+        if not self.lives_s:
+            await asyncio.Event().wait()
+        await asyncio.sleep(self.lives_s.pop(0))
+        raise ConnectionResetError("Redis went away")
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_worker_that_ran_for_long_is_started_again_at_once(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "_FIRST_BACKOFF_S", 0.02)
+    monkeypatch.setattr(lifecycle, "_LONGEST_BACKOFF_S", 0.64)
+    worker = DyingWorker([0.0] * 5 + [1.0])
+    monkeypatch.setattr(Lifecycle, "_worker", lambda *_: worker)
+    async with living(endpoint, NEVER):
+        async with asyncio.timeout(30):
+            while len(worker.starts_s) < 7:
+                await asyncio.sleep(0.01)
+    pauses_s = [after - before for before, after in pairwise(worker.starts_s)]
+    assert pauses_s[4] > 0.3, "one that dies again and again waits longer each time"
+    assert pauses_s[5] - 1.0 < 0.3

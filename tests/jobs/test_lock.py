@@ -1,9 +1,12 @@
 import asyncio
 
+import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from jobs.keys import Keys
 from jobs.lock import RedisLock
+from jobs.redis_calls import RedisCalls
 
 
 def lock(redis: Redis, keys: Keys, *, name: str = "work") -> RedisLock:
@@ -15,6 +18,10 @@ async def let_expire(redis: Redis, keys: Keys) -> None:
     assert 0 < await redis.pttl(keys.lock("work")) <= 60_000
     await redis.pexpire(keys.lock("work"), 1)
     await asyncio.sleep(0.005)
+
+
+async def unreachable(*_args: object) -> None:
+    raise RedisConnectionError("nobody is there")
 
 
 async def test_one_holder_at_a_time(redis: Redis, keys: Keys) -> None:
@@ -67,6 +74,33 @@ async def test_who_lost_it_to_nobody_gets_a_new_token(redis: Redis, keys: Keys) 
     assert before is not None
     assert held.token is not None
     assert held.token > before
+
+
+async def test_who_could_not_ask_still_has_it(redis: Redis, keys: Keys, monkeypatch) -> None:
+    held, other = lock(redis, keys), lock(redis, keys)
+    assert await held.hold()
+    token = held.token
+    with monkeypatch.context() as patch:
+        patch.setattr(RedisCalls, "script", unreachable)
+        with pytest.raises(RedisConnectionError):
+            await held.hold()
+    assert held.token is None, "nobody knows"
+    assert not await other.hold()
+    assert await held.hold()
+    assert held.token == token
+
+
+async def test_who_was_stopped_while_renewing_gives_it_back(
+    redis: Redis, keys: Keys, monkeypatch
+) -> None:
+    held, other = lock(redis, keys), lock(redis, keys)
+    assert await held.hold()
+    with monkeypatch.context() as patch:
+        patch.setattr(RedisCalls, "script", unreachable)
+        with pytest.raises(RedisConnectionError):
+            await held.hold()
+    await held.release()
+    assert await other.hold()
 
 
 async def test_locks_of_other_names_are_free(redis: Redis, keys: Keys) -> None:

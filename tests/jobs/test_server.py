@@ -134,6 +134,29 @@ async def test_a_server_that_is_killed_comes_back_with_its_data(
 
 
 @pytest.mark.redis
+async def test_an_end_while_the_server_comes_back_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[int] = []
+    restart, is_restarting = EmbeddedServer.restart, threading.Event()
+
+    def restart_slowly(server: EmbeddedServer) -> None:
+        is_restarting.set()
+        time.sleep(0.5)
+        restart(server)
+        launched.append(server.pid)
+
+    monkeypatch.setattr(EmbeddedServer, "restart", restart_slowly)
+    async with open_redis(None, tmp_path):
+        address = ServerAddress.read(tmp_path)
+        assert address is not None
+        os.kill(address.pid, signal.SIGKILL)
+        assert await asyncio.to_thread(is_restarting.wait, 10)
+    (pid,) = launched
+    assert not is_alive(pid)
+
+
+@pytest.mark.redis
 async def test_a_start_that_is_cancelled_leaves_no_server(tmp_path: Path) -> None:
     async def hold() -> None:
         async with open_redis(None, tmp_path):

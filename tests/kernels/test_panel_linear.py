@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from kernels.int8_linear.weight import quantize, quantize_groups
-from kernels.panel_linear.cases import CASES, TOLERANCES
+from kernels.panel_linear.cases import CASES, TOLERANCES, panels_of
+from kernels.panel_linear.int8 import rounded
 from kernels.panel_linear.reference import panel_linear
-from kernels.panel_linear.weight import PANEL_WIDTH, to_panels
+from kernels.panel_linear.weight import PANEL_WIDTH, merge, to_panels
 from kernels.tolerance import DTYPES
 from tests.kernels.arguments import arguments
 
@@ -25,15 +25,23 @@ def test_panels_hold_each_groups_weights(num_outputs, dtype):
         assert torch.equal(made.panels[group, 0, :, 0], weight[group, 0])
 
 
-def test_groups_are_rounded_as_each_alone():
-    weight = torch.randn(3, 70, 9)
-    made = quantize_groups(weight)
-    assert made.scales is not None
-    assert made.num_bytes == made.panels.nbytes + made.scales.nbytes
-    for group in range(3):
-        alone = quantize(weight[group])
-        assert torch.equal(made.panels[group], alone.panels)
-        assert torch.equal(made.dense(group), alone.dequantized())
+def test_weights_are_converted_while_they_move():
+    weight = torch.randn(2, 1100, 5)
+    made = to_panels(weight, torch.bfloat16)
+    assert made.panels.dtype == torch.bfloat16
+    for group in range(2):
+        assert torch.equal(made.dense(group), weight[group].bfloat16().float())
+
+
+@pytest.mark.parametrize("sizes", [(64, 128), (3, 64, 100), (1,)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8, torch.uint8], ids=str)
+def test_layers_merge_as_their_weights_do(sizes, dtype):
+    weights = [torch.randn(1, size, 9) for size in sizes]
+    merged = merge([panels_of(each, dtype) for each in weights])
+    together = panels_of(torch.cat(weights, dim=1), dtype)
+    assert merged.num_outputs == together.num_outputs == sum(sizes)
+    assert torch.equal(merged.panels, together.panels)
+    assert torch.equal(merged.dense(), together.dense())
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -44,9 +52,17 @@ def test_each_row_is_multiplied_by_its_groups_weights(case, dtype):
     assert output.dtype == dtype
     assert output.shape == (len(inputs.x), inputs.weights.num_outputs)
     start = 0
-    for group, end in enumerate(inputs.ends.tolist()):
-        expected = inputs.x[start:end].double() @ inputs.weights.dense(group).double().T
+    ends = [len(inputs.x)] if inputs.ends is None else inputs.ends.tolist()
+    for group, end in enumerate(ends):
+        rows = inputs.x[start:end]
+        rows = rounded(rows) if inputs.weights.rounds_rows else rows
+        expected = rows.double() @ inputs.weights.dense(group).double().T
         if inputs.bias is not None:
             expected += inputs.bias[group].double()
         TOLERANCES[dtype].check(output[start:end], expected)
         start = end
+
+
+def test_leading_dimensions_keep_their_shape() -> None:
+    weights = to_panels(torch.randn(1, 70, 20))
+    assert panel_linear(torch.ones(2, 3, 20), weights).shape == (2, 3, 70)

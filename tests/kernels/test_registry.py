@@ -10,7 +10,6 @@ from kernels import registry
 from kernels.activation import GeluMul, SiluMul
 from kernels.errors import AlreadyRegisteredError, KernelError, UnknownOpError
 from kernels.grouped_linear import GroupedLinear
-from kernels.int8_linear import Int8Linear
 from kernels.kv_cache import WriteKV
 from kernels.paged_attention import PagedAttention
 from kernels.paged_attention.reference import paged_attention
@@ -25,7 +24,6 @@ ROOT = Path(__file__).parents[2]
 PROTOCOLS = {
     "gelu_mul": GeluMul,
     "grouped_linear": GroupedLinear,
-    "int8_linear": Int8Linear,
     "logprobs": Logprobs,
     "paged_attention": PagedAttention,
     "panel_linear": PanelLinear,

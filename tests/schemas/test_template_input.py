@@ -3,7 +3,6 @@ import copy
 import pytest
 
 from schemas.template_input import template_message, template_tool
-from tests.schemas.bodies import CALL
 
 
 @pytest.mark.parametrize(
@@ -84,15 +83,6 @@ def test_absent_tool_calls_stay_absent():
     assert "tool_calls" not in template_message(
         {"role": "assistant", "content": "x", "tool_calls": None}
     )
-
-
-def test_parts_are_kept_for_templates_that_walk_over_them():
-    content = [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}]
-    message = {"role": "assistant", "content": content, "tool_calls": [CALL]}
-    assert template_message(message, keep_parts=True)["content"] == [
-        {"type": "text", "text": "a"},
-        {"type": "text", "text": "b"},
-    ]
 
 
 def test_tools_lose_only_keys_that_are_null():

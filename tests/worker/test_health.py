@@ -1,6 +1,8 @@
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
@@ -74,3 +76,18 @@ def test_a_port_in_use_is_a_settings_error(server: HealthServer) -> None:
             host="127.0.0.1",
             port=server.port,
         )
+
+
+def test_an_address_of_version_6_is_an_address(probes: Probes) -> None:
+    if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    server = HealthServer(
+        CollectorRegistry(),
+        health=lambda: probes.health,
+        ready=lambda: probes.ready,
+        host="::1",
+        port=0,
+    )
+    with urllib.request.urlopen(f"http://[::1]:{server.port}/health", timeout=10) as reply:
+        assert reply.read() == b"ok\n"
+    server.close()

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import logging
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from jobs import drain
 from jobs.errors import StoreError
 from jobs.maintenance import Maintenance
 from jobs.queue import BatchSpec, BatchState, BatchStatus, Commit, Lease, Outcome
@@ -162,12 +165,35 @@ async def test_a_place_that_fails_slowly_is_not_asked_in_each_round(
     monkeypatch.setattr(path_sinks, "open_batch_store", fail)
     await add(site, "b", tmp_path / "out", 1)
     await compute(site, 1)
-    drain = partial(sink.sinks.drain, "b", str(tmp_path / "out"))
+    drained = partial(sink.sinks.drain, "b", str(tmp_path / "out"))
     ended_s = monotonic() + 1.0
     while monotonic() < ended_s:
         with pytest.raises(StoreError, match="far away"):
-            await drain()
+            await drained()
     assert asked == ["b"]
     await asyncio.sleep(1.5)
-    assert await drain()
+    assert await drained()
     assert len(rows_in(tmp_path / "out")) == 1
+
+
+async def test_one_thread_does_all_work_with_arrow(
+    site: Site, sink: Sink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The allocator keeps memory for each that ever did some."""
+    threads: set[int] = set()
+
+    def spied(work: Callable[..., Any]) -> Callable[..., Any]:
+        def spy(*args: Any, **kwargs: Any) -> Any:
+            threads.add(threading.get_ident())
+            return work(*args, **kwargs)
+
+        return spy
+
+    monkeypatch.setattr(drain, "entry_to_row", spied(drain.entry_to_row))
+    monkeypatch.setattr(path_sinks, "write_final_files", spied(path_sinks.write_final_files))
+    for batch_id in ("a", "b"):
+        await add(site, batch_id, tmp_path / batch_id, 2)
+        for _ in range(2):
+            await compute(site, 1)
+            await sink.sinks.drain(batch_id, str(tmp_path / batch_id))
+    assert len(threads) == 1

@@ -28,6 +28,23 @@ def test_lines_say_rows_failures_rate_and_time_left(monkeypatch: pytest.MonkeyPa
     ]
 
 
+def test_the_time_left_does_not_count_rows_of_an_earlier_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    display = open_display(stream)
+    now[0] += 20  # the model is loaded
+    display.update(Snapshot(num_done=900, total=1000))
+    now[0] += 6
+    display.update(Snapshot(num_done=920, total=1000))
+    assert [line.rpartition(", ")[2] for line in stream.getvalue().splitlines()] == [
+        "0 tok/s",
+        "ETA 24 s",
+    ]
+
+
 def test_lines_are_not_printed_at_every_update() -> None:
     stream = io.StringIO()
     display = open_display(stream)

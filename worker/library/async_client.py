@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from time import time
-from types import TracebackType
 from typing import Any, Self, Unpack, cast
 
 import pyarrow as pa
@@ -140,12 +139,7 @@ class AsyncClient:
             await self._connected()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
     async def _connected(self) -> Connection:
@@ -181,9 +175,17 @@ class AsyncClient:
 
 
 async def _all_or_nothing(connection: Connection, batch_id: str, producer: Producer) -> None:
-    """Enqueue everything; a batch of which only a part arrived is cancelled: nobody knows it."""
+    """Enqueue everything; a batch of which only a part arrived is cancelled: nobody knows it.
+
+    Raises HeadraceError if somebody ended or removed it meanwhile.
+    """
     try:
-        await fan_out(connection.queue, batch_id, producer)
+        report = await fan_out(connection.queue, batch_id, producer)
+        if report.refused_in_state is not None:
+            state = report.refused_in_state or "gone"
+            raise HeadraceError(
+                f"batch {batch_id} was {state} before all its rows were in the queue; submit again"
+            )
     except BaseException:
         await asyncio.shield(give_up(connection, batch_id))
         raise

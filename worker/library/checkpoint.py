@@ -19,6 +19,7 @@ from time import monotonic
 import pyarrow.parquet as pq
 
 from jobs.durable import storage_error, sync_folder
+from jobs.errors import StoreWriteError
 from jobs.producers.reuse import ReuseIndex
 from jobs.queue import FinishedRow, NewJob
 from jobs.result_table import rows_to_table
@@ -91,12 +92,20 @@ class Checkpoint:
         return len(self._waiting) >= _MAX_ROWS_WAITING or now_s - self._written_s >= wait_s
 
     def flush(self) -> None:
-        """Write what waits, durably. Raises StoreWriteError."""
+        """Write what waits, durably. Raises StoreWriteError; it waits for the next flush then."""
         with self._lock:
             self._written_s = monotonic()
             rows, self._waiting = self._waiting, []
         if not rows:
             return
+        try:
+            self._write(rows)
+        except StoreWriteError:
+            with self._lock:
+                self._waiting = rows + self._waiting
+            raise
+
+    def _write(self, rows: Sequence[ResultRow]) -> None:
         path = self._folder / f"rows-{secrets.token_hex(8)}.parquet"
         temporary = path.with_suffix(".tmp")
         try:

@@ -4,9 +4,7 @@ Owns: the thread in which the asyncio client lives. Must not know: anything that
 knows.
 """
 
-import weakref
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any, Self, Unpack
 
 import pyarrow as pa
@@ -30,12 +28,11 @@ class Client:
     def __init__(self, redis: str | None = None, *, namespace: str = "headrace") -> None:
         """Connect. Raises HeadraceError."""
         self._client = AsyncClient(redis, namespace=namespace)
-        self._portal = Portal("headrace-client")
-        self._close = weakref.finalize(self, _close, self._client, self._portal)
+        self._portal = Portal("headrace-client", last=self._client.close)
         try:
             self._portal.call(self._client.__aenter__())
         except BaseException:
-            self._close()
+            self._portal.close()
             raise
 
     def run(
@@ -74,17 +71,12 @@ class Client:
         """Close open streams, which cancels their batches, then the connection. Batches that were
         submitted go on. May be called again.
         """
-        self._close()
+        self._portal.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
 
@@ -116,11 +108,3 @@ class Batch:
         """
         stream = self._portal.call(self._batch.stream(progress=False))
         return Results(stream, self._portal, open_progress(progress))
-
-
-def _close(client: AsyncClient, portal: Portal) -> None:
-    """Nothing that the object holds may be the object: it runs when that is gone."""
-    try:
-        portal.call(client.close())
-    finally:
-        portal.close()

@@ -6,10 +6,8 @@ engine is made, not before.
 """
 
 import threading
-import weakref
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import pyarrow as pa
@@ -58,10 +56,9 @@ class Engine:
 
             self._machine = loading.load_machine(config, served_names(model_options))
         self._metrics = WorkerMetrics(self.model)
-        self._portal = Portal("headrace-engine-calls")
+        self._portal = Portal("headrace-engine-calls", last=self._machine.engine.close)
         self._checkpoints: dict[Path, Checkpoint] = {}
         self._lock = threading.Lock()
-        self._close = weakref.finalize(self, _close, self._machine, self._portal)
         self._portal.call(_start(self._machine))
 
     @property
@@ -104,7 +101,7 @@ class Engine:
         terminals. A row that fails has its error in its row. Raises HeadraceError if the call as a
         whole cannot be made.
         """
-        if not self._close.alive:
+        if self._portal.is_closed:
             raise HeadraceError("the engine is closed; make a new one")
         with clear_errors():
             submission = submit(data, {**settings, "model": self.model})
@@ -117,17 +114,12 @@ class Engine:
 
     def close(self) -> None:
         """Free the engine; calls that are under way fail. May be called again."""
-        self._close()
+        self._portal.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     def _stream(self, submission: Submission, resume: str | Path | None) -> AsyncResults:
@@ -164,11 +156,3 @@ class Engine:
 
 async def _start(machine: "Machine") -> None:
     machine.engine.start()
-
-
-def _close(machine: "Machine", portal: Portal) -> None:
-    """Nothing that the object holds may be the object: it runs when that is gone."""
-    try:
-        portal.call(machine.engine.close())
-    finally:
-        portal.close()

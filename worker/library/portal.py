@@ -6,7 +6,9 @@ is busy with the notebook, and a script has none: both call from outside, and wa
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+import weakref
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from worker.library.errors import HeadraceError
@@ -14,18 +16,22 @@ from worker.library.errors import HeadraceError
 __all__ = ["Portal"]
 
 T = TypeVar("T")
+_Last = Callable[[], Coroutine[Any, Any, object]]
 
 _JOIN_S = 10.0
 
 
 class Portal:
-    """Runs coroutines for other threads until closed."""
+    """Runs coroutines for other threads until it is closed, or nobody holds it any more. `last`
+    runs before it ends, and must not hold it.
+    """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, last: _Last | None = None) -> None:
         self._loop = asyncio.new_event_loop()
-        self._is_closed = False
-        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread = threading.Thread(target=_serve, args=(self._loop,), name=name, daemon=True)
         self._thread.start()
+        self._last = last
+        self._when_dropped = weakref.finalize(self, _end_unheld, self._loop, self._thread, last)
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`. An exception in the waiting thread (ctrl-C) cancels the work and is
@@ -36,40 +42,40 @@ class Portal:
         if self.is_closed:
             work.close()
             raise HeadraceError("it is closed; make a new one")
-        ended = threading.Event()
-        future = asyncio.run_coroutine_threadsafe(_noted(work, ended), self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            if not future.done():
-                future.cancel()
-                ended.wait(_JOIN_S)
-            raise
+        return _call(self._loop, work)
 
     @property
     def is_closed(self) -> bool:
-        return self._is_closed or not self._thread.is_alive()
+        return not (self._when_dropped.alive and self._thread.is_alive())
 
     def close(self) -> None:
-        """Cancel what still runs and end the thread. May be called again."""
-        if self.is_closed:
-            return
-        self._is_closed = True
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        if threading.current_thread() is not self._thread:
-            self._thread.join(_JOIN_S)
+        """Do the last work, cancel what still runs and end the thread. May be called again."""
+        if self._when_dropped.detach():
+            _end(self._loop, self._thread, self._last)
 
-    def _serve(self) -> None:
-        loop = self._loop
-        asyncio.set_event_loop(loop)
-        try:
-            loop.run_forever()
-            for task in (tasks := asyncio.all_tasks(loop)):
-                task.cancel()
-            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-            loop.run_until_complete(loop.shutdown_asyncgens())
-        finally:
-            loop.close()
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        for task in (tasks := asyncio.all_tasks(loop)):
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+
+
+def _call(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    ended = threading.Event()
+    future: Future[T] = asyncio.run_coroutine_threadsafe(_noted(work, ended), loop)
+    try:
+        return future.result()
+    except BaseException:
+        if not future.done():
+            future.cancel()
+            ended.wait(_JOIN_S)
+        raise
 
 
 async def _noted(work: Coroutine[Any, Any, T], ended: threading.Event) -> T:
@@ -77,3 +83,23 @@ async def _noted(work: Coroutine[Any, Any, T], ended: threading.Event) -> T:
         return await work
     finally:
         ended.set()
+
+
+def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread, last: _Last | None) -> None:
+    try:
+        if last is not None and thread.is_alive():
+            _call(loop, last())
+    finally:
+        if thread.is_alive():
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(_JOIN_S)
+
+
+def _end_unheld(*portal: Any) -> None:
+    """The garbage collector comes in any thread, so also in one that must go on for the portal to
+    end: its own, or one that the last work waits for.
+    """
+    if threading.current_thread() is threading.main_thread():
+        _end(*portal)
+    else:
+        threading.Thread(target=_end, args=portal).start()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.producers.lines import InputFile, open_input
+from schemas.requests import CHAT_URL, COMPLETIONS_URL
 from worker.library.errors import HeadraceError
 
 __all__ = ["RequestDefaults", "RequestItem", "WrittenLines", "line_of", "write_lines"]
@@ -22,8 +23,6 @@ RequestItem = str | Mapping[str, Any]
 object with `body`).
 """
 
-_CHAT = "/v1/chat/completions"
-_COMPLETIONS = "/v1/completions"
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -79,7 +78,7 @@ def line_of(idx: int, item: object, defaults: RequestDefaults) -> object:
     if isinstance(line["body"], Mapping):
         line["body"] = body = _body(line["body"], defaults)
         is_text = "prompt" in body and "messages" not in body
-        line.setdefault("url", _COMPLETIONS if is_text else _CHAT)
+        line.setdefault("url", COMPLETIONS_URL if is_text else CHAT_URL)
     return line
 
 

@@ -6,7 +6,6 @@ bar is drawn by the thread that iterates: in a notebook that is the one whose ce
 
 import weakref
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
@@ -77,12 +76,7 @@ class Results(Iterator[pa.RecordBatch]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
 

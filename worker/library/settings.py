@@ -32,7 +32,7 @@ class EngineSettings(TypedDict, total=False):
     revision: str | None
     served_model_name: list[str] | None
     dtype: Literal["auto", "float32", "float", "bfloat16", "float16", "half"]
-    quantization: Literal["int8"] | None
+    quantization: Literal["int8", "w8a8_int8"] | None
     device: str
     max_model_len: int | None
     chat_template: str | Path | None

@@ -109,7 +109,7 @@ def test_units_for_bfloat16_are_used_where_nothing_else_is_asked_for(
     assert num_replaced("bfloat16") == 0
     assert num_replaced("float32") == 2
     assert num_replaced("bfloat16", is_deterministic=True) == 2
-    assert num_replaced("bfloat16", is_int8=True) == 2
+    assert num_replaced("bfloat16", quantization="int8") == 2
 
 
 def test_half_precision_adds_up_in_float32(checkpoints: Path) -> None:

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from engine.config import ModelConfig
 from engine.errors import ModelRefusedError
-from engine.model import quantize
+from engine.model import panels, quantize
 from engine.model.experts import Experts, PanelProduct
 from engine.model.invariant import make_invariant
 from engine.model.load import load_model
-from engine.model.quantize import QuantizedLinear, check_quantization, merge_linears
-from kernels.int8_linear import reference
-from kernels.int8_linear.weight import Int8Weight
+from engine.model.panels import PanelLayer
+from engine.model.quantize import check_quantization
+from kernels.panel_linear import reference
+from kernels.panel_linear.weight import PanelWeights
 from tests.engine.tiny_engine import load_tiny
 from tests.engine.tiny_models import FAMILIES, save_tiny_model, tiny_model
 
@@ -24,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 def quantized_names(module: nn.Module) -> set[str]:
-    return {n for n, child in module.named_modules() if isinstance(child, QuantizedLinear)}
+    return {n for n, child in module.named_modules() if isinstance(child, PanelLayer)}
 
 
 def linear_names(module: nn.Module) -> set[str]:
@@ -37,9 +38,7 @@ def expert_names(module: nn.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"gpt2"}))
-def test_linear_layers_and_experts_and_nothing_else_have_int8_weights(
-    family: str, checkpoints: Path
-) -> None:
+def x(family: str, checkpoints: Path) -> None:
     loaded = load_tiny(family, checkpoints, is_replaced=False, quantization="int8")
     model = tiny_model(family)
     linears = {name for name in linear_names(model) if not name.endswith("shared_expert_gate")}
@@ -51,11 +50,11 @@ def test_linear_layers_and_experts_and_nothing_else_have_int8_weights(
     assert kept.keys() == floats.keys()
     assert all(torch.equal(kept[name], floats[name]) for name in floats)
     for name in quantized_names(loaded.module):
-        weight = loaded.module.get_submodule(name).int8_weight
-        assert torch.equal(weight.scales, model.get_submodule(name).weight.abs().amax(1) / 127)
+        weights = loaded.module.get_submodule(name).panel_weights
+        assert torch.equal(weights.scales[0], model.get_submodule(name).weight.abs().amax(1) / 127)
 
 
-def test_each_expert_has_its_own_int8_weights(checkpoints: Path) -> None:
+def test_each_expert_has_its_own_panel_weightss(checkpoints: Path) -> None:
     for family, is_transposed in (("qwen3_moe", False), ("gpt_oss", True)):
         loaded = load_tiny(family, checkpoints, is_replaced=False, quantization="int8")
         plain = dict(tiny_model(family).named_parameters())
@@ -68,8 +67,8 @@ def test_each_expert_has_its_own_int8_weights(checkpoints: Path) -> None:
                 for expert, weight in enumerate(plain[f"{name}.{part}"]):
                     expected = quantize.quantize(weight.t() if is_transposed else weight)
                     assert product.weights.scales is not None
-                    assert torch.equal(product.weights.panels[expert], expected.panels)
-                    assert torch.equal(product.weights.scales[expert], expected.scales)
+                    assert torch.equal(product.weights.panels[expert], expected.panels[0])
+                    assert torch.equal(product.weights.scales[expert], expected.scales[0])
 
 
 def test_weight_bytes_are_those_that_are_left(checkpoints: Path) -> None:
@@ -78,9 +77,7 @@ def test_weight_bytes_are_those_that_are_left(checkpoints: Path) -> None:
         plain = load_tiny(family, checkpoints, is_replaced=False)
         loaded = load_tiny(family, checkpoints, is_replaced=False, quantization="int8")
         integers = sum(
-            m.int8_weight.num_bytes
-            for m in loaded.module.modules()
-            if isinstance(m, QuantizedLinear)
+            m.panel_weights.num_bytes for m in loaded.module.modules() if isinstance(m, PanelLayer)
         )
         integers += sum(m.num_bytes for m in loaded.module.modules() if isinstance(m, Experts))
         floats = sum(p.nbytes for p in loaded.module.parameters())
@@ -95,11 +92,11 @@ def test_a_layers_float_weights_are_gone_before_the_next_ones_turn(
     seen: list[weakref.ref[Tensor]] = []
     plain = quantize.quantize
 
-    def watched(weight: Tensor) -> Int8Weight:
+    def watched(weight: Tensor, **options: bool) -> PanelWeights:
         alive = [each for each in seen if each() is not None]
         assert not alive, "the weights of the layer before are still there"
         seen.append(weakref.ref(weight))
-        return plain(weight)
+        return plain(weight, **options)
 
     monkeypatch.setattr(quantize, "quantize", watched)
     load_tiny("llama", checkpoints, dtype=dtype, quantization="int8")
@@ -152,11 +149,22 @@ def test_a_decoder_without_linear_layers_is_refused_by_name(checkpoints: Path) -
 
 def test_other_methods_and_devices_are_refused_before_anything_is_read() -> None:
     folder = Path("/no/such/folder")
-    with pytest.raises(ModelRefusedError, match="--quantization 'awq' is not known; use int8"):
+    with pytest.raises(ModelRefusedError, match="'awq' is not known; use int8 or w8a8_int8"):
         load_model(ModelConfig(model="m", quantization="awq"), folder, CPU)
     with pytest.raises(ModelRefusedError, match="--quantization int8 on cuda: only the CPU"):
         load_model(ModelConfig(model="m", quantization="int8"), folder, torch.device("cuda"))
     check_quantization(None, torch.device("cuda"), "m")
+
+
+def test_rounded_rows_are_refused_where_nothing_multiplies_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quantize, "multiplies_int8", lambda: False)
+    with pytest.raises(ModelRefusedError, match="takes AVX-512 VNNI and the compiled CPU kernels"):
+        check_quantization("w8a8_int8", CPU, "m")
+    check_quantization("int8", CPU, "m")
+    monkeypatch.setattr(quantize, "multiplies_int8", lambda: True)
+    check_quantization("w8a8_int8", CPU, "m")
 
 
 def test_a_checkpoint_that_is_quantised_itself_stays_refused(tmp_path: Path) -> None:
@@ -168,22 +176,10 @@ def test_a_checkpoint_that_is_quantised_itself_stays_refused(tmp_path: Path) -> 
         load_model(ModelConfig(model="m", quantization="int8"), folder, CPU)
 
 
-@pytest.mark.parametrize("has_bias", [(False, False), (True, True), (False, True)])
-def test_merged_layers_compute_what_they_did_apart(has_bias: tuple[bool, bool]) -> None:
-    layers = []
-    for index, biased in enumerate(has_bias):
-        linear = nn.Linear(20, 30 + index, bias=biased).requires_grad_(False)
-        layers.append(QuantizedLinear(quantize.quantize(linear.weight), linear.bias))
-    x = torch.randn(5, 20)
-    merged = merge_linears(layers)
-    assert (merged.bias is None) == (not any(has_bias))
-    torch.testing.assert_close(merged(x), torch.cat([layer(x) for layer in layers], dim=1))
-
-
 def test_deterministic_needs_products_that_are_invariant(
     checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantize, "resolve", lambda *_: reference.int8_linear)
+    monkeypatch.setattr(panels, "resolve", lambda *_: reference.panel_linear)
     loaded = load_tiny("qwen3", checkpoints, quantization="int8")
     with pytest.raises(ModelRefusedError, match="--deterministic cannot run some/m with --quant"):
         make_invariant(loaded.module, "some/m")

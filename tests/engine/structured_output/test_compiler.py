@@ -147,7 +147,11 @@ def test_empty_choices_are_choices_beside_others():
 
 
 def test_a_grammar_is_lark_or_gbnf():
-    for text in ('start: "a" B\nB: /[0-9]+/', 'root ::= "a" b\nb ::= [0-9]+'):
+    for text in (
+        'start: "a" B\nB: /[0-9]+/',
+        '?start: "a" b\n?b: /[0-9]/ | b /[0-9]/',
+        'root ::= "a" b\nb ::= [0-9]+',
+    ):
         matcher = factory().compiler.matcher(grammar_text(grammar_part(text)))
         assert matcher.consume_tokens(ids("a12"))
         assert matcher.is_accepting()

@@ -140,3 +140,20 @@ def test_text_completions_have_no_roles_and_log_probabilities_with_their_text() 
         {"text": "a", "index": 0, "logprobs": logprobs, "finish_reason": None},
         {"text": "", "index": 0, "logprobs": None, "finish_reason": "length"},
     ]
+
+
+def test_the_last_chunk_of_a_choice_says_what_stopped_it() -> None:
+    body = {"model": "m", "prompt": "x", "stream": True}
+    text = AnswerChunks(ENDPOINTS[COMPLETIONS_URL].parse(body))
+    for chunks, of in ((chat(n=2), lambda said: {"message": {"content": said}}), (text, _text)):
+        answer = response({}, {})
+        for choice, stop_reason in zip(answer["choices"], (".", 0), strict=True):
+            choice |= of("said") | {"stop_reason": stop_reason}
+        choices = [event["choices"][0] for event in parse(list(chunks.end(answer)))]
+        last = [choice for choice in choices if choice["finish_reason"]]
+        assert [choice["stop_reason"] for choice in last] == [".", 0]
+        assert all("stop_reason" not in choice for choice in choices if choice not in last)
+
+
+def _text(said: str) -> dict[str, Any]:
+    return {"text": said}

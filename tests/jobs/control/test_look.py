@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+from jobs.control.collect import collect
 from jobs.control.context import ControlSettings
 from jobs.control.feed import feed
 from jobs.control.look import Look, Needed
@@ -55,3 +58,18 @@ async def test_batches_of_another_data_folder_are_left_alone(endpoint: Endpoint)
     batch_id = await endpoint.order(await endpoint.upload(lines(1)))
     await endpoint.control.batches.claim(batch_id, "elsewhere")
     assert await Look(endpoint.control).steps() == []
+
+
+async def test_a_batch_that_another_process_ended_is_forgotten(endpoint: Endpoint) -> None:
+    here = endpoint.control
+    there = replace(here, stores={})
+    look = Look(here)
+    batch_id = await endpoint.order(await endpoint.upload(lines(2)))
+    await feed(here, batch_id)
+    await endpoint.answer(await endpoint.take(max_jobs=1))
+    await collect(here, batch_id)
+    assert list(here.stores) == [batch_id]
+    await endpoint.answer(await endpoint.take())
+    await collect(there, batch_id)
+    assert await look.steps() == []
+    assert not here.stores

@@ -162,6 +162,21 @@ async def test_a_request_that_takes_too_long_is_given_up(redis: Redis, keys: Key
     await asyncio.wait(tasks)
 
 
+@pytest.mark.parametrize(
+    ("limit", "failure"),
+    [("start_timeout_s", Failure.NOT_STARTED), ("request_timeout_s", Failure.TOO_LONG)],
+)
+async def test_a_limit_counts_though_the_queue_is_looked_at_more_rarely(
+    redis: Redis, keys: Keys, limit: str, failure: Failure
+) -> None:
+    site = Site(redis, keys, look_every_s=60, **{limit: 0.3})
+    listening = asyncio.create_task(site.listener.run())
+    async with asyncio.timeout(10), site.calls.open("acme", REQUEST) as call:
+        assert await events(call) == [failure]
+    listening.cancel()
+    await asyncio.wait([listening])
+
+
 async def test_a_request_that_redis_forgot_is_lost(site: Site) -> None:
     async with site.calls.open("acme", REQUEST) as call:
         await site.redis.flushall()

@@ -84,3 +84,15 @@ def test_a_folder_that_is_gone_is_a_clear_error(tmp_path: Path) -> None:
     kept.add(row("a"))
     with pytest.raises(StoreWriteError, match="cannot write"):
         kept.flush()
+
+
+def test_rows_that_could_not_be_written_are_in_the_next_flush(tmp_path: Path) -> None:
+    kept = Checkpoint(tmp_path / "x", "me")
+    (tmp_path / "x").rmdir()
+    kept.add(row("a"))
+    with pytest.raises(StoreWriteError):
+        kept.flush()
+    (tmp_path / "x").mkdir()
+    kept.add(row("b"))
+    kept.flush()
+    assert found(kept, "a", "b") == ["a", "b"]

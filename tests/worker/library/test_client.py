@@ -167,6 +167,20 @@ async def test_a_submission_that_is_given_up_leaves_no_batch(at_site: Site) -> N
     assert [each.total for each in waiting] == [1], "only the one that was submitted whole"
 
 
+async def test_a_submission_that_somebody_removed_is_one_clear_error(at_site: Site) -> None:
+    async with AsyncClient(URL) as client:
+        await client.submit(["x"], model="m")
+        client._connection = with_full_queue(await client._connected())
+        submitting = asyncio.create_task(client.submit(["y", "z"], model="m"))
+        async with asyncio.timeout(10):
+            while len(batches := await at_site.queue.list_batches()) < 2:
+                await asyncio.sleep(0.01)
+        (unfinished,) = [each.batch_id for each in batches if each.total is None]
+        await at_site.queue.delete_batch(unfinished)
+        with pytest.raises(HeadraceError, match=f"{unfinished} was gone before all its rows"):
+            await asyncio.wait_for(submitting, 20)
+
+
 def with_full_queue(connection: Connection) -> Connection:
     settings = replace(connection.settings, max_depth=1)
     queue = RedisQueue(connection.redis, connection.keys, settings, retrying=connection.retrying)
@@ -318,3 +332,19 @@ async def test_the_client_without_a_loop(
         await until_idle(machine.engine)
     assert len(executor.seen) < 400
     assert "running" in capsys.readouterr().err
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("redis", ["real"], indirect=True)
+async def test_a_batch_can_be_asked_though_nobody_holds_the_client_any_more(
+    site: Site, server: EmbeddedServer
+) -> None:
+    def script() -> None:
+        batch = Client(server.url, namespace="test").submit(["x"], model="m", max_tokens=1)
+        gc.collect()
+        assert batch.stream().table()["content"].to_pylist() == ["a"]
+        answers = Client(server.url, namespace="test").stream(["y"], model="m", max_tokens=1)
+        assert answers.table().num_rows == 1
+
+    async with site.worker(fake_machine()):
+        await asyncio.to_thread(script)

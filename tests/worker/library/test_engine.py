@@ -1,3 +1,4 @@
+import asyncio
 import gc
 import json
 import os
@@ -205,6 +206,28 @@ def test_ctrl_c_ends_the_work(engine: Engine, stage: Stage) -> None:
         engine.run([f"request {number}" for number in range(500)], max_tokens=100)
     wait_until_idle(engine)
     assert len(stage.executor.seen) < 400
+
+
+def test_answers_come_though_nobody_holds_the_engine_any_more(stage: Stage) -> None:
+    results = Engine().stream(["x", "y"], max_tokens=2)
+    gc.collect()
+    assert results.table()["content"].to_pylist() == ["ab", "ab"]
+    del results
+    gc.collect()
+    assert "headrace-engine-calls" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_an_engine_that_is_dropped_in_the_thread_of_its_calls_ends(stage: Stage) -> None:
+    """The garbage collector may run there."""
+    engines = [Engine()]
+    (thread,) = [each for each in threading.enumerate() if each.name == "headrace-engine-calls"]
+
+    async def drop() -> None:
+        engines.clear()
+
+    asyncio.run_coroutine_threadsafe(drop(), engines[0]._portal._loop)
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_a_stream_that_nobody_reads_runs_nothing_and_leaves_nothing(

@@ -52,3 +52,27 @@ def test_closing_cancels_what_still_runs() -> None:
     portal.close()
     assert ended.wait(5)
     thread.join(5)
+
+
+@pytest.mark.parametrize("place", ["in main thread", "in another", "in its own"])
+def test_one_that_nobody_holds_ends_wherever_it_was_dropped(place: str) -> None:
+    ended = threading.Event()
+
+    async def last() -> None:
+        ended.set()
+
+    holders = [Portal("test-portal", last)]
+    (thread,) = [each for each in threading.enumerate() if each.name == "test-portal"]
+
+    async def drop() -> None:
+        holders.clear()
+
+    if place == "in main thread":
+        holders.clear()
+    elif place == "in another":
+        threading.Thread(target=holders.clear).start()
+    else:
+        asyncio.run_coroutine_threadsafe(drop(), holders[0]._loop)
+    thread.join(5)
+    assert not thread.is_alive()
+    assert ended.is_set()
