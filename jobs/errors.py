@@ -17,6 +17,7 @@
         UnknownBatchError       no batch has this id
         UnknownLetterError      no dead letter has this id
         RedisUnavailableError   the server did not answer, or refused us
+          RedisUrlError         its URL cannot be understood
         RedisConfigError        the server is too old, or may evict jobs
       ServerError               the embedded server cannot be used
         ServerStartError        it did not start
@@ -37,6 +38,7 @@ __all__ = [
     "QueueError",
     "RedisConfigError",
     "RedisUnavailableError",
+    "RedisUrlError",
     "RunLockedError",
     "RunStateError",
     "ServerError",
@@ -132,6 +134,10 @@ class UnknownLetterError(QueueError):
 
 class RedisUnavailableError(QueueError):
     """The server did not answer in time, or refused us (address, password, TLS)."""
+
+
+class RedisUrlError(RedisUnavailableError):
+    """The server's URL cannot be understood. The text holds no password."""
 
 
 class RedisConfigError(QueueError):

@@ -6,7 +6,8 @@ the list below): its queue only says sooner what the next look at the state woul
 arq loses jobs to time-outs and expiry, keeps a killed process's jobs for its time-out, dies with
 its connection, and refuses ids it has seen. So: tasks are steps that may run twice, job ids carry
 a number of this process, results are not kept, failures are retried here, JSON instead of pickle,
-and the worker is started again when it dies.
+and the worker is started again when it dies. It is also kept from what many servers do not allow:
+INFO, and a key outside of the namespace's slot.
 """
 
 import asyncio
@@ -18,10 +19,11 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+import arq.worker
 from arq import Retry, Worker, cron, func
 from arq.connections import ArqRedis
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from jobs.control.housekeeping import Housekeeping
 from jobs.control.look import Look
@@ -75,6 +77,7 @@ class Kicker:
             default_queue_name=self._queue_name,
         )
         self._number = secrets.token_hex(6)
+        self._has_complained = False
 
     @property
     def arq(self) -> ArqRedis:
@@ -91,8 +94,20 @@ class Kicker:
             await self._arq.enqueue_job(
                 kind.value, batch_id, _job_id=f"{self._queue_name}:{kind}:{batch_id}:{self._number}"
             )
+        except NoPermissionError as error:
+            self._complain(str(error))
         except (RedisError, OSError) as error:
             _log.debug("batch %s: %s is not asked for: %s", batch_id, kind.value, error)
+
+    def _complain(self, reason: str) -> None:
+        """Arq has keys of its own, beside those of the namespace. It is said once."""
+        if not self._has_complained:
+            self._has_complained = True
+            _log.warning(
+                "batches stand still: this Redis user needs the keys arq:*:%s:* (%s)",
+                self._queue_name,
+                reason,
+            )
 
     async def close(self) -> None:
         await self._arq.aclose(close_connection_pool=True)
@@ -162,6 +177,7 @@ class Lifecycle:
 
     def _worker(self, pool: ArqRedis) -> Worker:
         name = pool.default_queue_name
+        vars(arq.worker).update(log_redis_info=_ask_nothing, abort_jobs_ss=f"{name}:abort")
         options: dict[str, Any] = {"timeout": _JOB_TIMEOUT_S, "keep_result": 0}
         rounds = [
             cron(self._cron(self._sweep), name=f"{name}:sweep", second=_TEN_SECONDS, **options),
@@ -221,6 +237,10 @@ class Lifecycle:
 
     async def _orphans(self) -> None:
         await self._housekeeping.sweep_orphans()
+
+
+async def _ask_nothing(*_: object) -> None:
+    """Instead of arq's question for the server's version and size, which it would log."""
 
 
 def _dump(value: dict[str, Any]) -> bytes:

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from jobs.errors import RedisConfigError
 from jobs.keys import Keys
 from jobs.retrying import Retrying, is_passing
 from jobs.scripts import Argument, ScriptRunner
@@ -77,9 +78,10 @@ class RedisCalls:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)
-            replies = list(await pipeline.execute(raise_on_error=not keeps_errors))
+            # An error that redis-py raises itself repeats the whole command, with what is in it.
+            replies = list(await pipeline.execute(raise_on_error=False))
         for reply in replies:
-            if isinstance(reply, RedisError) and is_passing(reply):
+            if isinstance(reply, RedisError) and (is_passing(reply) or not keeps_errors):
                 raise reply
         return replies
 
@@ -92,6 +94,13 @@ class RedisCalls:
         try:
             async with asyncio.timeout(REPLY_S):
                 return await make()
+        except ResponseError as error:
+            if str(error).startswith("MOVED "):
+                raise RedisConfigError(
+                    "this Redis is a node of a cluster, and another node holds headrace's keys: "
+                    f"name that one, {str(error).split()[-1]}"
+                ) from error
+            raise
         except TimeoutError as error:
             await self._redis.connection_pool.disconnect(inuse_connections=False)
             raise RedisTimeoutError(f"no reply within {REPLY_S:.0f} s") from error

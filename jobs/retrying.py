@@ -14,12 +14,10 @@ from typing import TypeVar
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import (
-    MasterDownError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
-    TryAgainError,
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -33,12 +31,21 @@ _PASSING = (
     RedisTimeoutError,
     OutOfMemoryError,  # until a sink has emptied an outbox
     ReadOnlyError,  # a failover
-    TryAgainError,
-    MasterDownError,
     ConnectionError,
     TimeoutError,
 )
-_PASSING_TEXTS = ("MISCONF", "BUSY ", "UNKILLABLE", "OOM ", "NOREPLICAS")
+# What redis-py has no class for, and what a script has caught and raised again.
+_PASSING_TEXTS = (
+    "MISCONF",
+    "BUSY ",
+    "UNKILLABLE",
+    "OOM ",
+    "NOREPLICAS",
+    "READONLY ",
+    "MASTERDOWN ",
+    "CLUSTERDOWN ",  # a node that has just started, a failover
+    "TRYAGAIN ",
+)
 _FIRST_DELAY_S = 0.02
 _LONGEST_DELAY_S = 1.0
 

@@ -18,19 +18,26 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis, SSLConnection
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    InvalidResponse,
     NoPermissionError,
     RedisError,
     ResponseError,
 )
 
 from jobs.embedded_server import EmbeddedServer, find_server_binary
-from jobs.errors import RedisConfigError, RedisUnavailableError, ServerStartError
+from jobs.errors import (
+    RedisConfigError,
+    RedisUnavailableError,
+    RedisUrlError,
+    ServerStartError,
+)
 from jobs.packing import pack_with_hiredis
+from jobs.server_url import check_server_url, without_password
 
 __all__ = ["another_client", "check_server", "connect", "open_redis"]
 
@@ -49,7 +56,8 @@ async def open_redis(url: str | None, state_dir: Path | None = None) -> AsyncIte
     """A checked client for `url`, or for an embedded server whose data lives in `state_dir` (a
     temporary folder if None). The embedded server is stopped at the end, also by SIGTERM.
 
-    Raises RedisUnavailableError, RedisConfigError, ServerStartError, StateFolderBusyError.
+    Raises RedisUrlError, RedisUnavailableError, RedisConfigError, ServerStartError,
+    StateFolderBusyError.
     """
     if url is not None:
         async with _checked(connect(url)) as client:
@@ -84,16 +92,18 @@ async def open_redis(url: str | None, state_dir: Path | None = None) -> AsyncIte
 def connect(url: str) -> Redis:
     """A client for a redis://, rediss:// or unix:// URL; connects with the first command.
 
-    Raises RedisUnavailableError if the URL cannot be understood.
+    Raises RedisUrlError if the URL cannot be understood.
     """
     try:
+        check_server_url(url)
         client: Redis = Redis.from_url(
             url,
             socket_connect_timeout=_CONNECT_S,
             health_check_interval=_HEALTH_CHECK_S,
         )
-    except (ValueError, TypeError) as error:
-        raise RedisUnavailableError(f"{_without_password(url)} is no Redis URL: {error}") from error
+        _settle_options(client.connection_pool)
+    except (ValueError, TypeError, RedisError) as error:
+        raise RedisUrlError(f"{without_password(url)} is no Redis URL: {error}") from error
     pack_with_hiredis(client.connection_pool)
     return client
 
@@ -116,9 +126,17 @@ async def check_server(client: Redis) -> None:
             about = await _facts(client)
     except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
         raise RedisUnavailableError(f"Redis at {_place(client)} refuses us: {error}") from error
+    except InvalidResponse as error:
+        raise RedisUnavailableError(
+            f"what answers at {_place(client)} is no Redis: {error}"
+        ) from error
     except (RedisError, OSError) as error:
         reason = str(error) or "no reply"
         raise RedisUnavailableError(f"cannot reach Redis at {_place(client)}: {reason}") from error
+    if about.get("redis_mode") == "sentinel":
+        raise RedisConfigError(
+            f"{_place(client)} is a Sentinel, which keeps no jobs: name the server that it watches"
+        )
     version = str(about.get("redis_version", ""))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if numbers and numbers < _OLDEST_VERSION:
@@ -197,14 +215,30 @@ def _fake_client() -> Redis:
     return client
 
 
+def _settle_options(pool: ConnectionPool) -> None:
+    """Refuse options of the URL that redis-py would trip over later, and check whose certificate a
+    server shows: redis-py 5 takes one of any host.
+
+    Raises ValueError, TypeError, RedisError.
+    """
+    options = pool.connection_kwargs
+    if "decode_responses" in options:
+        raise ValueError("decode_responses cannot be set: replies are bytes")
+    if issubclass(pool.connection_class, SSLConnection):
+        for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+            if name in options and not Path(options[name]).is_file():
+                raise ValueError(f"{name}: there is no file {options[name]}")
+        options.setdefault("ssl_check_hostname", options.get("ssl_cert_reqs") != "none")
+    try:
+        pool.connection_class(**options)  # connects to nothing yet
+    except TypeError as error:
+        _, is_unknown, name = str(error).partition("unexpected keyword argument ")
+        raise ValueError(f"there is no option {name}" if is_unknown else str(error)) from error
+
+
 def _place(client: Redis) -> str:
     settings = client.connection_pool.connection_kwargs
     return str(settings.get("path") or f"{settings.get('host')}:{settings.get('port')}")
-
-
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.rpartition("://")
-    return scheme + separator + rest.rpartition("@")[2]
 
 
 @contextmanager

@@ -12,11 +12,12 @@ from redis.asyncio import Redis
 
 from jobs.blobs import open_blobs
 from jobs.bodies import Bodies
+from jobs.errors import RedisUrlError
 from jobs.keys import Keys
 from jobs.queue_settings import QueueSettings
 from jobs.redis_queue import RedisQueue
 from jobs.retrying import Retrying
-from jobs.server import another_client, open_redis
+from jobs.server import another_client, connect, open_redis
 from worker.errors import SettingsError
 from worker.options import QueueOptions
 
@@ -69,6 +70,16 @@ def needed_url(options: QueueOptions) -> str:
     return options.redis
 
 
+def _checked_url(options: QueueOptions) -> str | None:
+    """The server's URL, if one is named. Raises SettingsError if it cannot be understood."""
+    if options.redis is not None:
+        try:
+            connect(options.redis)  # sends nothing yet
+        except RedisUrlError as error:
+            raise SettingsError(f"--redis: {error}") from error
+    return options.redis
+
+
 def bodies_in(place: str | None) -> Bodies | None:
     """Where large requests lie, if anywhere. Blocks. Raises BlobError."""
     return None if place is None else Bodies(open_blobs(place))
@@ -86,17 +97,20 @@ async def open_connection(
     """Connect to the named server, or start one on `state_folder` if none is named.
 
     `give_up_s` bounds the wait for a server that goes away later. Raises what
-    `jobs.server.open_redis` raises, and BadBatchError for a namespace that cannot be used.
+    `jobs.server.open_redis` raises, SettingsError for an URL that cannot be understood, and
+    BadBatchError for a namespace that cannot be used.
     """
     keys = Keys(options.namespace)
-    async with open_redis(options.redis, state_folder) as redis:
+    async with open_redis(_checked_url(options), state_folder) as redis:
         retrying = Retrying(give_up_s=give_up_s)
         settings = settings or QueueSettings()
+        queue = RedisQueue(redis, keys, settings, retrying=retrying, bodies=bodies)
+        await queue.epoch()  # keys that we may not touch, or another node's, before anything else
         yield Connection(
             redis=redis,
             keys=keys,
             settings=settings,
             retrying=retrying,
-            queue=RedisQueue(redis, keys, settings, retrying=retrying, bodies=bodies),
+            queue=queue,
             bodies=bodies,
         )

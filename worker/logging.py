@@ -13,7 +13,8 @@ from typing import Literal, TextIO
 
 __all__ = ["configure_logging", "redact_url"]
 
-_PASSWORD = re.compile(r"(?<=://)([^@/\s]*):[^@/\s]*@")
+_PASSWORD = re.compile(r"(?<=://)([^:@/?#\s]*):[^/?#\s]*@")  # which may hold an @ itself
+_PASSWORD_OPTION = re.compile(r"(?<=[?&]password=)[^&#\s]*")
 _NOISY_LOGGERS = ("asyncio", "filelock", "fsspec", "httpcore", "httpx", "urllib3")
 
 
@@ -37,7 +38,7 @@ def configure_logging(
 
 def redact_url(url: str) -> str:
     """The URL without its password."""
-    return _PASSWORD.sub(r"\1:***@", url)
+    return _PASSWORD_OPTION.sub("***", _PASSWORD.sub(r"\1:***@", url))
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from jobs.keys import Keys
 from jobs.server import another_client
@@ -42,6 +42,7 @@ class TokenListener:
         self._idle_channel = f"{keys.prefix}t:"  # redis-py reads only while it is subscribed
         self._channels: dict[bytes, _Channel] = {}
         self._pubsub: PubSub | None = None
+        self._has_complained = False
 
     async def run(self) -> None:
         """Receive until cancelled, over a new connection whenever one breaks."""
@@ -55,6 +56,8 @@ class TokenListener:
                         await self._subscribe_rest(pubsub)
                         pause_s = _FIRST_PAUSE_S
                         await self._receive(pubsub)
+                except NoPermissionError as error:
+                    self._complain(str(error))
                 except (RedisError, OSError) as error:
                     _log.debug("the channel of waiting clients broke: %s", error)
                 finally:
@@ -74,12 +77,25 @@ class TokenListener:
         entry = self._channels[name] = _Channel()
         try:
             await self._send("subscribe", name)
-            async with asyncio.timeout(_SUBSCRIBE_S):
-                await entry.is_subscribed.wait()
+            try:
+                async with asyncio.timeout(_SUBSCRIBE_S):
+                    await entry.is_subscribed.wait()
+            except TimeoutError:
+                raise TimeoutError("Redis does not let us listen for the answer") from None
             yield entry.messages
         finally:
             del self._channels[name]
             await self._send("unsubscribe", name)
+
+    def _complain(self, reason: str) -> None:
+        """Users of an access list may use no channel unless it says so. It is said once."""
+        if not self._has_complained:
+            self._has_complained = True
+            _log.warning(
+                "waiting clients get no answers: this Redis user needs the channels &%s* (%s)",
+                self._idle_channel,
+                reason,
+            )
 
     async def _send(self, command: str, channel: bytes) -> None:
         """A connection that breaks is replaced by `run`, which subscribes to everything again."""

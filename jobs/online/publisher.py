@@ -51,6 +51,10 @@ class TokenPublisher:
             async with asyncio.timeout(_SEND_S), self._redis.pipeline(transaction=False) as calls:
                 for channel, message in messages:
                     calls.publish(channel, message)
-                await calls.execute()
+                # An error that redis-py raises itself repeats the message, which is an answer.
+                replies = await calls.execute(raise_on_error=False)
+            refusal = next((reply for reply in replies if isinstance(reply, RedisError)), None)
+            if refusal is not None:
+                raise refusal
         except (RedisError, OSError, TimeoutError) as error:
             _log.debug("%d messages for waiting clients are dropped: %s", len(messages), error)

@@ -174,6 +174,50 @@ async def test_the_workers_lock_is_left_to_workers(endpoint: Endpoint) -> None:
     assert not await endpoint.redis.exists(endpoint.keys.lock("maintenance"))
 
 
+@asynccontextmanager
+async def guest(endpoint: Endpoint, *keys: str) -> AsyncIterator[Redis]:
+    """A client that may use only these keys, and no commands that touch the server itself."""
+    admin, settings = endpoint.redis, endpoint.redis.connection_pool.connection_kwargs
+    await admin.acl_setuser(
+        "guest",
+        enabled=True,
+        reset=True,
+        passwords=["+secret"],
+        keys=list(keys),
+        categories=["+@all", "-@dangerous", "-@admin"],
+    )
+    await admin.acl_log_reset()
+    client = connect(f"redis://guest:secret@{settings['host']}:{settings['port']}")
+    try:
+        yield client
+    finally:
+        await client.aclose()
+        await admin.acl_deluser("guest")
+
+
+async def test_few_rights_are_enough(endpoint: Endpoint) -> None:
+    """Hosted servers allow no INFO; a key without our hash tag is refused in a cluster, too."""
+    async with guest(endpoint, "test:*", "arq:*:test:*") as redis:
+        batch_id = await endpoint.order(await endpoint.upload(lines(3)))
+        async with living(endpoint, redis=redis):
+            while not await has_status(endpoint, batch_id, "completed"):
+                await endpoint.answer(await endpoint.take())
+                await asyncio.sleep(0.02)
+        assert await endpoint.redis.acl_log() == []
+
+
+async def test_a_missing_right_is_said_once(
+    endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with guest(endpoint, "test:*") as redis:
+        kicker = Kicker(redis, endpoint.keys)
+        await kicker.kick("batch_a")
+        await kicker.kick("batch_b")
+        await kicker.close()
+    (record,) = caplog.records
+    assert "needs the keys arq:*:test:{q}:arq:*" in record.message
+
+
 class DyingWorker:
     """Stands in for arq's: runs for the next of some times, and dies."""
 

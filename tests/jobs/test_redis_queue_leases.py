@@ -4,11 +4,13 @@ import asyncio
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from jobs.keys import Keys
 from jobs.queue import BatchState, CommitReply, Lease, LeaseLoss, Outcome, Release
 from jobs.queue_settings import QueueSettings
 from jobs.redis_queue import RedisQueue
+from jobs.retrying import is_passing
 from schemas.result import ResultRow
 from tests.jobs.queue_lines import (
     GROUP,
@@ -16,6 +18,7 @@ from tests.jobs.queue_lines import (
     add_batch,
     check_invariants,
     commits,
+    is_fake,
     job,
     let_lapse,
     outbox,
@@ -44,6 +47,24 @@ async def test_a_dead_workers_jobs_go_to_another(redis: Redis, queue: RedisQueue
     assert (await queue.commit("alive", commits(leases)))[-1] is CommitReply.LAST
     assert {entry.attempt for entry in await outbox(queue, "b")} == {2}
     assert (await queue.counters())["reclaimed"] == 5
+    await check_invariants(redis, queue, "b")
+
+
+async def test_a_failover_does_not_fail_whoever_looks_for_dead_workers_jobs(
+    redis: Redis, queue: RedisQueue
+) -> None:
+    if is_fake(redis):
+        pytest.skip("fakeredis has no replicas")
+    await add_batch(queue, "b", [job(0), job(1)])
+    await crash(queue, redis, "dead", num_started=2)
+    await redis.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(RedisError) as caught:
+            await take(queue, "alive")
+        assert is_passing(caught.value), caught.value
+    finally:
+        await redis.replicaof("NO", "ONE")
+    assert [lease.idx for lease in await take(queue, "alive")] == [0, 1]
     await check_invariants(redis, queue, "b")
 
 

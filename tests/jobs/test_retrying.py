@@ -22,6 +22,10 @@ PASSING = [
     RedisTimeoutError("no reply"),
     BusyLoadingError("LOADING"),
     ReadOnlyError("READONLY"),
+    ResponseError("CLUSTERDOWN The cluster is down"),
+    ResponseError(
+        "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'"
+    ),
     OutOfMemoryError("OOM command not allowed"),
     ResponseError("MISCONF Errors writing to the AOF file: No space left on device"),
     ResponseError("ERR Error running script: @user_script: 5: OOM command not allowed"),

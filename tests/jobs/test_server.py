@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -13,10 +15,11 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 import jobs.server
 from jobs.embedded_server import EmbeddedServer
-from jobs.errors import RedisConfigError, RedisUnavailableError
+from jobs.errors import RedisConfigError, RedisUnavailableError, RedisUrlError
 from jobs.keys import Keys
 from jobs.queue import CommitReply
 from jobs.queue_settings import QueueSettings
@@ -266,10 +269,115 @@ async def test_what_is_no_redis_url_is_refused(url: str) -> None:
             pytest.fail("it was opened")
 
 
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("redis://h?frob=1", "there is no option 'frob'"),
+        ("redis://h?ssl_cert_reqs=none", "there is no option 'ssl_cert_reqs'"),
+        ("redis://h?decode_responses=True", "cannot be set"),
+        ("rediss://h?ssl_ca_certs=/nowhere/ca.crt", "there is no file /nowhere/ca.crt"),
+        ("rediss://h?ssl_cert_reqs=CERT_NONE", "CERT_NONE"),
+    ],
+)
+def test_options_of_an_url_that_cannot_be_honoured_are_named(url: str, reason: str) -> None:
+    with pytest.raises(RedisUrlError, match=f"no Redis URL: .*{reason}"):
+        connect(url)
+
+
+async def test_a_certificate_of_another_host_is_refused(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path, "DNS:localhost")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, tmp_path / "key")
+    server = await asyncio.start_server(answer_pings, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(RedisConnectionError, match="certificate is not valid for"):
+            await ping(f"rediss://127.0.0.1:{port}?ssl_ca_certs={certificate}")
+        for url in (
+            f"rediss://localhost:{port}?ssl_ca_certs={certificate}",
+            f"rediss://127.0.0.1:{port}?ssl_ca_certs={certificate}&ssl_check_hostname=false",
+            f"rediss://127.0.0.1:{port}?ssl_cert_reqs=none",
+        ):
+            await ping(url)
+
+
+def make_certificate(folder: Path, names: str) -> Path:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    command = f"{openssl} req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=test -keyout key -out"
+    subprocess.run(
+        [*command.split(), "crt", "-addext", f"subjectAltName={names}"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    return folder / "crt"
+
+
+async def answer_pings(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(4096):
+        writer.write(b"+PONG\r\n" if b"PING" in data else b"+OK\r\n+OK\r\n")
+        await writer.drain()
+    writer.close()
+
+
+async def ping(url: str) -> None:
+    client = connect(url)
+    try:
+        assert await client.ping()
+    finally:
+        await client.aclose()
+
+
+@pytest.mark.redis
+def test_a_sentinel_is_no_place_for_jobs(tmp_path: Path) -> None:
+    binary = shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("redis-server is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = tmp_path / "sentinel.conf"
+    settings.write_text(f"port {port}\nbind 127.0.0.1\n")
+    sentinel = subprocess.Popen([binary, settings, "--sentinel"], stdout=subprocess.DEVNULL)
+    try:
+        asyncio.run(refused_as_sentinel(f"redis://127.0.0.1:{port}"))
+    finally:
+        sentinel.kill()
+        sentinel.wait()
+
+
+async def refused_as_sentinel(url: str) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await ping(url)
+                break
+            except RedisConnectionError:
+                await asyncio.sleep(0.02)
+    with pytest.raises(RedisConfigError, match="is a Sentinel"):
+        async with open_redis(url):
+            pytest.fail("it was opened")
+
+
 async def test_a_password_is_not_repeated_in_an_error() -> None:
     with pytest.raises(RedisUnavailableError) as caught:
         connect("http://user:secret@host")
     assert "secret" not in str(caught.value)
+
+
+async def test_a_web_server_is_told_from_redis() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(RedisUnavailableError, match=f"answers at 127.0.0.1:{port} is no Redis"):
+            async with open_redis(f"redis://127.0.0.1:{port}"):
+                pytest.fail("it was opened")
 
 
 async def test_a_mute_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,10 @@ def test_an_asked_for_level_wins_over_quiet(capsys: pytest.CaptureFixture[str]) 
     [
         ("redis://user:secret@host:1/0", "redis://user:***@host:1/0"),
         ("redis://:secret@host", "redis://:***@host"),
+        ("redis://:se@cr:et@host", "redis://:***@host"),
+        ("unix:///run/s?password=secret&db=1", "unix:///run/s?password=***&db=1"),
         ("redis://host:6379", "redis://host:6379"),
+        ("redis://host:6379/0?client_name=a@b", "redis://host:6379/0?client_name=a@b"),
     ],
 )
 def test_passwords_do_not_reach_the_log(url: str, shown: str) -> None:
