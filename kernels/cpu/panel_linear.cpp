@@ -34,7 +34,8 @@ class Rounded {
         scales_(new float[args.num_rows * num_scales(args.num_inputs)]),
         sums_(new int32_t[args.num_rows * num_scales(args.num_inputs)]),
         rows{integers_.get(), scales_.get(), sums_.get()} {
-    const int64_t step = std::max<int64_t>(kInputsPerTask / args.num_inputs, 1);
+    const int64_t step =
+        std::max<int64_t>(kInputsPerTask / std::max<int64_t>(args.num_inputs, 1), 1);
     for_each((args.num_rows + step - 1) / step, num_threads, [&](int64_t task, int64_t) {
       kernels.round(args, rows, task * step, std::min((task + 1) * step, args.num_rows));
     });

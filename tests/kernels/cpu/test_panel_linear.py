@@ -107,6 +107,14 @@ def test_leading_dimensions_keep_their_shape(compiled):
     assert fast(x[:0].view(0, 4, 48), weights).shape == (0, 4, 80)
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.int8, torch.uint8], ids=str)
+def test_no_inputs_add_up_to_nothing(compiled, kind):
+    skip_without_products(kind)
+    scales = None if kind == torch.bfloat16 else torch.ones(1, 70)
+    weights = PanelWeights(torch.empty(1, 2, 0, 64, dtype=kind), 70, scales)
+    assert torch.equal(fast(torch.empty(3, 0), weights), torch.zeros(3, 70))
+
+
 @pytest.mark.parametrize("ends", [(3, 11), (3, 13), (13, 12), (-1, 12)])
 def test_ends_that_leave_the_rows_are_refused(compiled, ends):
     inputs = PanelLinearCase(
