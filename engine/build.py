@@ -41,7 +41,7 @@ from kernels.registry import available
 if TYPE_CHECKING:
     from engine.chat_template import ChatTemplate
     from engine.kv_cache import KVCache
-    from engine.model.load import LoadedModel
+    from engine.model.load import CheckedModel, LoadedModel
     from engine.structured_output.factory import ConstraintFactory
     from engine.tokenizer import Tokenizer
 
@@ -96,14 +96,8 @@ def build_engine(config: EngineConfig) -> EngineParts:
     _check_packages()
     from engine.cache_dtype import check_cache_dtype
     from engine.chat_template import ChatTemplate, read_chat_template
-    from engine.deterministic import check_attention
-    from engine.model.experts import replace_experts
-    from engine.model.invariant import make_invariant
-    from engine.model.load import check_model, load_checked
-    from engine.model.packed import pack_linear_layers
-    from engine.model.replace import replace_decoder
+    from engine.model.load import check_model
     from engine.model.source import resolve_model
-    from engine.self_check import check_paged_attention, own_logits
     from engine.structured_output.factory import ConstraintFactory
     from engine.tokenizer import load_tokenizer
 
@@ -118,18 +112,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
     # All that may be wrong is looked at before the weights, which may take minutes.
     tokenizer = load_tokenizer(folder, name)
     generation_defaults = read_generation_defaults(folder, name)
-    loaded = load_checked(checked)
-    _hint_at_float32(loaded, config)
-    expected = own_logits(loaded, name)
-    replace_decoder(loaded.module, device)
-    replace_experts(loaded.module, is_deterministic=config.deterministic)
-    saved = pack_linear_layers(loaded.module)
-    loaded = replace(loaded, weight_bytes=loaded.weight_bytes - saved)
-    if config.deterministic:
-        check_attention(loaded.dtype, config.cache.kv_cache_dtype, name)
-        make_invariant(loaded.module, name)
-    with on_device(device):
-        check_paged_attention(loaded, expected, name)
+    loaded = _load(checked, config)
     kv_cache = allocate_cache(config, loaded, memory_before)
     identity = model_hash(folder)
     fingerprint = engine_fingerprint(
@@ -172,6 +155,32 @@ def build_engine(config: EngineConfig) -> EngineParts:
         ),
         info=info,
     )
+
+
+def _load(checked: "CheckedModel", config: EngineConfig) -> "LoadedModel":
+    """The model in the form that is fastest here, compared with transformers' own layers."""
+    from engine.deterministic import check_attention
+    from engine.model.experts import replace_experts
+    from engine.model.invariant import make_invariant
+    from engine.model.load import load_checked
+    from engine.model.packed import pack_linear_layers
+    from engine.model.replace import replace_decoder
+    from engine.self_check import check_paged_attention, own_logits
+
+    name = checked.name
+    loaded = load_checked(checked)
+    _hint_at_float32(loaded, config)
+    expected = own_logits(loaded, name)
+    replace_decoder(loaded.module, loaded.device)
+    replace_experts(loaded.module, is_deterministic=config.deterministic)
+    saved = pack_linear_layers(loaded.module)
+    loaded = replace(loaded, weight_bytes=loaded.weight_bytes - saved)
+    if config.deterministic:
+        check_attention(loaded.dtype, config.cache.kv_cache_dtype, name)
+        make_invariant(loaded.module, name)
+    with on_device(loaded.device):
+        check_paged_attention(loaded, expected, name)
+    return loaded
 
 
 def _hint_at_float32(loaded: "LoadedModel", config: EngineConfig) -> None:

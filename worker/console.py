@@ -4,11 +4,12 @@ Owns: what happens when its reader has gone away. Must not know: what is printed
 rich.
 """
 
-import os
 import sys
 from typing import TextIO
 
 from rich.console import Console
+
+from worker.streams import discard_output
 
 __all__ = ["OutputConsole"]
 
@@ -23,4 +24,4 @@ class OutputConsole(Console):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()

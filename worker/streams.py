@@ -8,7 +8,7 @@ import io
 import os
 import sys
 
-__all__ = ["flush_output", "open_standard_streams"]
+__all__ = ["discard_output", "flush_output", "open_standard_streams"]
 
 
 def open_standard_streams() -> None:
@@ -28,4 +28,9 @@ def flush_output() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
+
+
+def discard_output() -> None:
+    """Write what still comes to the null device: the reader has gone away."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
