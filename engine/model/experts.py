@@ -181,12 +181,12 @@ def _product(weight: Tensor, bias: Tensor | None, quantization: str | None) -> _
     """Panels where they are multiplied faster, and for int8."""
     device = weight.device
     is_panels = device.type == "cpu" and weight.dtype in _PANEL_DTYPES
-    if quantization is None and (not is_panels or _is_reference("panel_linear", device)):
-        return GroupedProduct(weight, bias, resolve("grouped_linear", device))
-    if quantization is None:
+    if quantization is not None:
+        panels = quantize_groups(weight, rounds_rows=quantization == W8A8_INT8)
+    elif is_panels and not _is_reference("panel_linear", device):
         panels = to_panels(weight, torch.bfloat16 if is_bfloat16(weight) else weight.dtype)
     else:
-        panels = quantize_groups(weight, rounds_rows=quantization == W8A8_INT8)
+        return GroupedProduct(weight, bias, resolve("grouped_linear", device))
     return PanelProduct(
         panels,
         None if bias is None else bias.float(),

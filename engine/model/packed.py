@@ -20,12 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from engine.model.decoder import FusedDecoderLayer, Multiply, Product, Projection
-from engine.model.panels import panel_layer
+from engine.model.panels import LEAST_WEIGHTS, panel_layer
 
-__all__ = ["LEAST_WEIGHTS", "PackedLinear", "pack", "pack_linear_layers", "packed_product"]
-
-LEAST_WEIGHTS = 1 << 20
-"""Numbers in a weight that is worth it."""
+__all__ = ["PackedLinear", "pack", "pack_linear_layers", "packed_product"]
 
 _DTYPES = (torch.float32, torch.bfloat16)
 _MACHINES = ("x86_64", "AMD64")  # oneDNN has other kernels elsewhere, which nobody has timed here
@@ -87,11 +84,11 @@ def pack_linear_layers(model: Any) -> int:
             module.change_projections(changed)
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear:
-                made = changed(Projection(child.weight, child.bias))
-                if isinstance(made, Projection) and made.multiply is packed_product:
-                    made = PackedLinear(made)
-                if isinstance(made, nn.Module):
-                    setattr(module, name, made)
+                given = Projection(child.weight, child.bias)
+                made = changed(given)
+                if made is not given:
+                    layer = PackedLinear(made) if isinstance(made, Projection) else made
+                    setattr(module, name, layer)
     return saved
 
 

@@ -21,6 +21,7 @@ from kernels.panel_linear.weight import PanelWeights, merge, to_panels
 from kernels.registry import resolve
 
 __all__ = [
+    "LEAST_WEIGHTS",
     "W8A8_INT8",
     "PanelLayer",
     "are_compiled",
@@ -33,8 +34,11 @@ __all__ = [
 W8A8_INT8 = "w8a8_int8"
 """The `quantization` that rounds rows as well as weights."""
 
-# Below, a product takes less time than finding out how to multiply.
-_LEAST_WEIGHTS = 1 << 20
+LEAST_WEIGHTS = 1 << 20
+"""Numbers in a weight for which another order is worth it: a smaller one is multiplied in less time
+than calling the product takes.
+"""
+
 _INSTRUCTION_SETS = ("avx2", "avx512", "amx")  # the portable one has lost to torch's products
 _ROWS_PER_PIECE = 1024
 
@@ -79,7 +83,7 @@ def panel_layer(weight: Tensor, bias: Tensor | None) -> PanelLayer | None:
     if weight.dtype == torch.bfloat16:
         is_better = not computes_bfloat16(weight.device)
     else:
-        is_better = weight.numel() >= _LEAST_WEIGHTS and is_bfloat16(weight)
+        is_better = weight.numel() >= LEAST_WEIGHTS and is_bfloat16(weight)
     if not is_better:
         return None
     return PanelLayer(to_panels(weight.detach()[None], torch.bfloat16), bias)

@@ -62,7 +62,7 @@ def check_quantization(method: str | None, device: torch.device, name: str) -> N
         )
 
 
-def quantize_linears(model: Any, name: str, method: str = "int8") -> int:
+def quantize_linears(model: Any, name: str, method: str) -> int:
     """Give the linear layers and experts of `model` int8 weights, in place, routers excepted;
     embeddings and all else keep theirs. Returns by how many bytes its weights became smaller, which
     is negative if there are more: a LM head that shares the embedding's weights gets its own.

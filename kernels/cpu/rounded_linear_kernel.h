@@ -17,7 +17,8 @@ constexpr int64_t kWordBytes = kPanelWidth * kInputsPerWord;
 // So that a piece of a panel stays in the first-level cache while all rows pass by.
 constexpr int64_t kScalesPerPiece = 3;
 constexpr int32_t kOffset = 128;
-
+// Of numbers that are all smaller, 127 over the largest is infinite: they are taken for zeros.
+constexpr float kSmallest = 4e-37f;
 constexpr __mmask16 kAll = 0xffff;
 
 HEADRACE_INLINE __mmask16 some(int64_t count) {
@@ -45,11 +46,14 @@ static void round_piece(const float* x, int64_t count, int8_t* integers, float* 
     most = largest[lane] > most ? largest[lane] : most;
     poison += not_finite[lane];
   }
-  const Vec per_unit = splat(most > 0 ? 127.0f / most : 0.0f);
+  const Vec per_unit = splat(most > kSmallest ? 127.0f / most : 0.0f);
   IntVec total = {};
   for (int64_t k = 0; k < count; k += kWidth) {
     const __mmask16 mask = some(count - k);
-    const __m512i rounded = _mm512_maskz_cvtps_epi32(kAll, load_some(x + k, mask) * per_unit);
+    const Vec scaled = load_some(x + k, mask) * per_unit;
+    // What is no number would become an integer that overflows the sum.
+    const __mmask16 numbers = _mm512_cmp_ps_mask(scaled, scaled, _CMP_ORD_Q);
+    const __m512i rounded = _mm512_maskz_cvtps_epi32(numbers, scaled);
     _mm512_mask_cvtepi32_storeu_epi8(integers + k, mask, rounded);
     total += (IntVec)rounded;
   }

@@ -22,6 +22,8 @@ __all__ = ["INPUTS_PER_SCALE", "quantize", "quantize_groups", "rounded"]
 
 INPUTS_PER_SCALE = 128  # kInputsPerScale in kernels/cpu/rounded_rows.h
 _LARGEST = 127
+# Of numbers that are all smaller, 127 over the largest is infinite: they are taken for zeros.
+_SMALLEST = 4e-37
 
 
 def quantize(weight: Tensor, *, rounds_rows: bool = False) -> PanelWeights:
@@ -53,7 +55,8 @@ def rounded(rows: Tensor) -> Tensor:
     for part in torch.split(rows.float(), INPUTS_PER_SCALE, dim=1):
         largest = part.abs().amax(dim=1, keepdim=True)
         # A number divided by a tensor is multiplied by reciprocals, which rounds ties elsewhere.
-        per_unit = torch.where(largest > 0, torch.full_like(largest, _LARGEST) / largest, 0.0)
+        per_unit = torch.full_like(largest, _LARGEST) / largest
+        per_unit = torch.where(largest > _SMALLEST, per_unit, 0.0)
         parts.append((part * per_unit).round() * (largest / _LARGEST))
     return torch.cat(parts, dim=1)
 

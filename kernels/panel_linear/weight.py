@@ -23,6 +23,7 @@ __all__ = [
     "pieces",
     "put",
     "to_panels",
+    "without_offset",
 ]
 
 PANEL_WIDTH = 64  # kPanelWidth in kernels/cpu/panel_linear.h
@@ -97,8 +98,10 @@ def add_offset(panels: Tensor) -> Tensor:
     return moved.view(torch.uint8).bitwise_xor(_OFFSET)  # which adds 128 to what has a sign
 
 
-def _without_offset(panels: Tensor) -> Tensor:
-    """The int8 panels of uint8 ones, [P, in, PANEL_WIDTH]."""
+def without_offset(panels: Tensor) -> Tensor:
+    """Panels [P, in, PANEL_WIDTH] input by input: uint8 ones as int8, others as they are."""
+    if panels.dtype != torch.uint8:
+        return panels
     count, inputs, width = panels.shape
     words = panels.view(count, inputs // _INPUTS_PER_WORD, width, _INPUTS_PER_WORD)
     return words.transpose(2, 3).reshape(panels.shape).bitwise_xor(_OFFSET).view(torch.int8)
@@ -106,9 +109,7 @@ def _without_offset(panels: Tensor) -> Tensor:
 
 def from_panels(panels: Tensor, num_outputs: int) -> Tensor:
     """Panels [P, in, PANEL_WIDTH] in the usual order, [num_outputs, in]; copied, uint8 as int8."""
-    if panels.dtype == torch.uint8:
-        panels = _without_offset(panels)
-    rows = panels.transpose(1, 2).reshape(-1, panels.shape[1])
+    rows = without_offset(panels).transpose(1, 2).reshape(-1, panels.shape[1])
     return rows[:num_outputs].contiguous()
 
 

@@ -90,7 +90,7 @@ def test_tokens_equal_generate_with_bfloat16_weights_in_panels(
     family: str, is_replaced: bool, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Computed in float32 from a checkpoint that bfloat16 holds exactly."""
-    monkeypatch.setattr(panels, "_LEAST_WEIGHTS", 1)
+    monkeypatch.setattr(panels, "LEAST_WEIGHTS", 1)
     model = copy.deepcopy(tiny_model(family))
     for parameter in model.parameters():
         parameter.data = parameter.data.bfloat16().float()

@@ -63,7 +63,7 @@ def test_only_float32_is_narrowed() -> None:
 def test_products_are_those_of_linear(
     dtype: torch.dtype, has_bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(panels, "_LEAST_WEIGHTS", 1)
+    monkeypatch.setattr(panels, "LEAST_WEIGHTS", 1)
     weight, x = rounded(70, 48) / 4, rounded(2, 5, 48)
     bias = rounded(70) if has_bias else None
     layer = panel_layer(weight.to(dtype), None if bias is None else bias.to(dtype))
@@ -80,7 +80,7 @@ def test_products_are_those_of_linear(
 
 @needs_panels
 def test_a_weight_that_does_not_gain_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(panels, "_LEAST_WEIGHTS", 64 * 64)
+    monkeypatch.setattr(panels, "LEAST_WEIGHTS", 64 * 64)
     assert panel_layer(rounded(64, 64), None) is not None
     assert panel_layer(rounded(64, 63), None) is None, "too small"
     assert panel_layer(rounded(64, 64) + 2**-12, None) is None, "not exact"
@@ -122,7 +122,7 @@ def test_merged_layers_compute_what_they_did_apart(kind: str, has_bias: tuple[bo
 def test_an_embedding_that_is_the_head_too_is_kept_and_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(panels, "_LEAST_WEIGHTS", 1)
+    monkeypatch.setattr(panels, "LEAST_WEIGHTS", 1)
     model = nn.ModuleDict({"embed": nn.Embedding(64, 8), "head": nn.Linear(8, 64, bias=False)})
     model.requires_grad_(False)
     model["embed"].weight.data = rounded(64, 8)

@@ -133,7 +133,7 @@ def test_a_router_stays_as_it_was() -> None:
             self.model = nn.ModuleDict({"gate": nn.Linear(8, 4), "up_proj": nn.Linear(8, 70)})
 
     model = Model().requires_grad_(False)
-    quantize.quantize_linears(model, "m")
+    quantize.quantize_linears(model, "m", "int8")
     assert linear_names(model) == {"model.gate"}
     assert quantized_names(model) == {"model.up_proj"}
 

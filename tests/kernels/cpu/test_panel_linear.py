@@ -153,3 +153,14 @@ def test_a_row_that_is_not_finite_does_not_become_so_nor_do_others(compiled, kin
     assert not bool(made[4].isfinite().any())
     others = [row for row in range(9) if row != 4]
     torch.testing.assert_close(made[others], expected[others])
+
+
+def test_numbers_too_small_for_a_scale_count_as_zeros(compiled):
+    case = GroupedLinearCase(name="x", counts=(2,), num_inputs=200, num_outputs=70)
+    inputs = case.make_inputs(torch.float32)
+    weights = panels_of(inputs.weight, torch.uint8)
+    inputs.x[0, 128:] = 1e-40
+    zeros = inputs.x.clone()
+    zeros[0, 128:] = 0
+    assert torch.equal(fast(inputs.x, weights), fast(zeros, weights))
+    assert torch.equal(reference(inputs.x, weights), reference(zeros, weights))
