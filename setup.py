@@ -21,6 +21,8 @@ SOURCES: dict[str, list[str]] = {
     "attention.cpp": [],
     "attention_plan.cpp": [],
     "attention_sharing.cpp": [],
+    "decoder.cpp": [],
+    "elementwise.cpp": [],
     "isa_portable.cpp": [],
     "library.cpp": [],
     "panel_linear.cpp": [],

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from engine.kv_cache import KVCache
 from engine.model.interface import register_attention, unregister_attention
+from kernels.decoder_layers.layer import StepTables
 from kernels.registry import resolve
 
 __all__ = ["AttentionStep", "PagedAttention"]
@@ -47,6 +48,17 @@ class PagedAttention:
         self._write_kv = resolve("write_kv", device)
         self._attend = resolve("paged_attention", device)
         self.name = register_attention(self)
+
+    @property
+    def tables(self) -> StepTables:
+        """Where the tokens of the present step are."""
+        step = self.step
+        assert step is not None, "attention was called outside of a step"
+        return StepTables(step.block_table, step.cu_seqlens_q, step.seq_lens, step.slot_mapping)
+
+    def caches(self, module: nn.Module) -> tuple[Tensor, Tensor]:
+        """Keys and values of an attention module, [blocks, block_size, num_kv_heads, dim] each."""
+        return self._caches[module]
 
     def close(self) -> None:
         """Give the name back. The model cannot run any more."""

@@ -159,7 +159,7 @@ def build_engine(config: EngineConfig) -> EngineParts:
 
 def _load(checked: "CheckedModel", config: EngineConfig) -> "LoadedModel":
     """The model in the form that is fastest here, compared with transformers' own layers."""
-    from engine.deterministic import check_attention
+    from engine.deterministic import keep_attention
     from engine.model.experts import replace_experts
     from engine.model.invariant import make_invariant
     from engine.model.load import load_checked
@@ -176,7 +176,7 @@ def _load(checked: "CheckedModel", config: EngineConfig) -> "LoadedModel":
     saved = pack_linear_layers(loaded.module)
     loaded = replace(loaded, weight_bytes=loaded.weight_bytes - saved)
     if config.deterministic:
-        check_attention(loaded.dtype, config.cache.kv_cache_dtype, name)
+        keep_attention(loaded.dtype, name)
         make_invariant(loaded.module, name)
     with on_device(loaded.device):
         check_paged_attention(loaded, expected, name)

@@ -5,7 +5,9 @@ request a block belongs to, hashes, reference counts.
 """
 
 import math
+import mmap
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +25,7 @@ __all__ = ["KVCache", "MemoryBudget", "num_blocks_for"]
 # ours alone, and the operating system caches the files of the run in the rest.
 _MAX_HOST_SHARE = 0.5
 _ALIGNMENT = 64  # bytes, a cache line
+_LEAST_HUGE_BYTES = 16 << 20  # of a tensor: of a smaller one, the last huge page would be much
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,12 @@ class KVCache:
             self.values = [
                 _zeros((*shape, x.num_kv_heads, x.value_dim), x.dtype, device) for x in layers
             ]
-        except (MemoryError, RuntimeError) as error:  # torch's out-of-memory is a RuntimeError
+        except (
+            MemoryError,
+            OSError,
+            OverflowError,
+            RuntimeError,
+        ) as error:  # torch raises the last
             size = format_bytes(num_blocks * block_size * sum(x.bytes_per_token for x in layers))
             raise CacheSizeError(
                 f"the KV cache of {num_blocks} blocks ({size}) does not fit on {device}; "
@@ -91,6 +99,12 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
     num_bytes = math.prod(shape) * dtype.itemsize
+    if num_bytes >= _LEAST_HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+        # Pages of 2 MiB: a long prompt writes to thousands of small ones for the first time.
+        pages = mmap.mmap(-1, num_bytes)
+        with suppress(OSError):  # a kernel without them
+            pages.madvise(mmap.MADV_HUGEPAGE)
+        return torch.frombuffer(pages, dtype=dtype).view(shape)
     memory = torch.from_numpy(np.zeros(num_bytes + _ALIGNMENT, np.uint8))
     start = -memory.data_ptr() % _ALIGNMENT
     return memory[start : start + num_bytes].view(dtype).view(shape)

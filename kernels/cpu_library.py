@@ -8,7 +8,7 @@ as many threads as the caller passes, which should be `torch.get_num_threads()`.
 differ in the last bits of results; within one, a result depends neither on threads nor on what else
 is computed in the same call.
 
-`HEADRACE_CPU_ISA` names the highest instruction set to use: amx, avx512 (the default), avx2,
+`HEADRACE_CPU_ISA` names the highest instruction set to use: amx (the default), avx512, avx2,
 portable, or "reference" for no compiled kernels at all.
 """
 
@@ -31,9 +31,11 @@ __all__ = [
     "cpu_library",
     "instruction_set",
     "multiplies_int8",
+    "multiplies_tiles",
     "register_compiled",
     "select_instruction_set",
     "supported_instruction_sets",
+    "use_invariant_attention",
 ]
 
 _log = logging.getLogger(__name__)
@@ -43,12 +45,13 @@ _VARIABLE = "HEADRACE_CPU_ISA"
 _REFERENCE = "reference"
 # By rising demands; the index is what the library calls them.
 _INSTRUCTION_SETS = ("portable", "avx2", "avx512", "amx")
-# AMX has to be asked for: it compiles, and has not been run on a processor that has it.
-_DEFAULT = "avx512"
+_DEFAULT = "amx"
 _FUNCTIONS = (
     *("paged_attention", "write_kv", "rms_norm", "gated", "rope"),
-    *("attention_tiles", "panel_linear"),
+    *("attention_tiles", "panel_linear", "decoder_layers"),
 )
+# What is handed to each, then what those point to.
+_STRUCTURES = (*_FUNCTIONS, "decoder_layer")
 _OUT_OF_MEMORY = 1
 
 
@@ -64,15 +67,18 @@ class CPULibrary:
         if region is None:
             _log.warning("torch's OpenMP library was not found: CPU kernels use one thread")
         library.headrace_use_threads(region)
-        sizes = (ctypes.c_int64 * len(_FUNCTIONS))()
+        sizes = (ctypes.c_int64 * len(_STRUCTURES))()
         library.headrace_argument_sizes(sizes)
-        self.argument_bytes = dict(zip(_FUNCTIONS, sizes, strict=True))
+        self.argument_bytes = dict(zip(_STRUCTURES, sizes, strict=True))
         self.supported = _INSTRUCTION_SETS[: library.headrace_supported() + 1]
         self._functions = {name: library[f"headrace_{name}"] for name in _FUNCTIONS}
         for function in self._functions.values():
             function.argtypes = [ctypes.c_void_p]
         self._select = library.headrace_select
         self._rounds_rows = library.headrace_rounds_rows
+        self._multiplies_tiles = library.headrace_multiplies_tiles
+        self.use_invariant_attention = library.headrace_use_invariant_attention
+        self.use_invariant_attention.restype = None
 
     def select(self, name: str) -> None:
         """Compute with this instruction set from now on; not while another thread computes.
@@ -83,6 +89,12 @@ class CPULibrary:
             raise KernelError(f"the CPU kernels were built without {name!r}")
         self.instruction_set = name
         self.multiplies_int8 = bool(self._rounds_rows())
+        self.multiplies_tiles = bool(self._multiplies_tiles())
+
+    def check_size(self, name: str, structure: type[ctypes.Structure]) -> None:
+        """Raises KernelError if the library's structure `name` is not as large as this one."""
+        if ctypes.sizeof(structure) != self.argument_bytes[name]:
+            raise KernelError(f"{_FILE} is from another version: install headrace again")
 
     def function(
         self, name: str, arguments: type[ctypes.Structure]
@@ -91,8 +103,7 @@ class CPULibrary:
 
         Calling it raises MemoryError, or IndexError if a block or slot lies outside of the cache.
         """
-        if ctypes.sizeof(arguments) != self.argument_bytes[name]:
-            raise KernelError(f"{_FILE} is from another version: install headrace again")
+        self.check_size(name, arguments)
         function = self._functions[name]
         by_reference = ctypes.byref
 
@@ -150,6 +161,12 @@ def multiplies_int8() -> bool:
     return library is not None and library.multiplies_int8
 
 
+def multiplies_tiles() -> bool:
+    """Whether the kernels have products of bfloat16 rows and weights in tiles here (AMX)."""
+    library = cpu_library()
+    return library is not None and library.multiplies_tiles
+
+
 def supported_instruction_sets() -> tuple[str, ...]:
     """Those that can be selected here, by rising demands; empty without the library."""
     library = cpu_library()
@@ -163,6 +180,15 @@ def select_instruction_set(name: str) -> None:
         names = ", ".join(supported_instruction_sets()) or "none"
         raise KernelError(f"instruction set {name!r} is not there; there are: {names}")
     library.select(name)
+
+
+def use_invariant_attention() -> None:
+    """From now on, attention gives a token the same bits however its prompt is cut into calls, also
+    where that is slower (AMX). Until an instruction set is selected.
+    """
+    library = cpu_library()
+    if library is not None:
+        library.use_invariant_attention()
 
 
 def _parallel_region() -> Any:

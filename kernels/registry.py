@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from kernels.activation import GeluMul, SiluMul
+    from kernels.decoder_layers import MakeDecoderLayers
     from kernels.grouped_linear import GroupedLinear
     from kernels.kv_cache import WriteKV
     from kernels.paged_attention import PagedAttention
@@ -28,6 +29,7 @@ __all__ = ["available", "op_names", "register", "register_module", "resolve"]
 
 # The package of each op; the function of the op's name in its reference.py is the reference.
 _PACKAGES = {
+    "decoder_layers": "kernels.decoder_layers",
     "gelu_mul": "kernels.activation",
     "grouped_linear": "kernels.grouped_linear",
     "logprobs": "kernels.sampling",
@@ -72,6 +74,8 @@ def register_module(op: str, device_type: str, module: str) -> None:
     _modules[op, device_type] = module
 
 
+@overload
+def resolve(op: Literal["decoder_layers"], device: "torch.device | str") -> "MakeDecoderLayers": ...
 @overload
 def resolve(op: Literal["gelu_mul"], device: "torch.device | str") -> "GeluMul": ...
 @overload

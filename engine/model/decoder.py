@@ -7,93 +7,18 @@ product, gate and up out of another, so a step of few tokens makes few and large
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers.modeling_outputs import MoeModelOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from engine.model.layer_parts import GatedMlp, LayerParts, Norm, Product, Projection, SparseMlp
+from engine.model.layer_program import LayerProgram
 from kernels.registry import resolve
 
-__all__ = [
-    "FusedDecoder",
-    "FusedDecoderLayer",
-    "GatedMlp",
-    "LayerParts",
-    "Multiply",
-    "Norm",
-    "Product",
-    "Projection",
-    "SparseMlp",
-]
-
-Multiply = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-Product = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Projection:
-    """A linear map: weight [out, in], bias [out] or None; `multiply` computes it."""
-
-    weight: Tensor
-    bias: Tensor | None = None
-    multiply: Multiply = functional.linear
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.multiply(x, self.weight, self.bias)
-
-
-@dataclass(frozen=True, slots=True)
-class Norm:
-    """An RMS norm whose weight [D] is multiplied in the dtype of its input."""
-
-    weight: Tensor
-    eps: float
-
-
-@dataclass(frozen=True, slots=True)
-class GatedMlp:
-    """`gate_up` yields gate and up side by side."""
-
-    gate_up: Product
-    down: Product
-
-
-class SparseMlp(nn.Module):
-    """A mixture's block of transformers: router, experts and what else it has."""
-
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__()
-        self.block = block
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [T, width]. Returns [T, width]."""
-        output: Tensor = self.block(x.unsqueeze(0))
-        return output[0]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerParts:
-    """What a layer is made of. `qkv` yields query, key and value heads of `head_dim` side by side;
-    a product is a `Projection`, or one whose weights are its own matter. `attention` is the module
-    that attention functions know the layer by.
-    """
-
-    attention: Any
-    num_heads: int
-    num_kv_heads: int
-    head_dim: int
-    sliding_window: int | None
-    qkv: Product
-    output: Product
-    mlp: GatedMlp | SparseMlp
-    input_norm: Norm
-    post_attention_norm: Norm
-    query_norm: Norm | None = None
-    key_norm: Norm | None = None
+__all__ = ["FusedDecoder", "FusedDecoderLayer"]
 
 
 class FusedDecoderLayer(nn.Module):
@@ -120,6 +45,11 @@ class FusedDecoderLayer(nn.Module):
             return x.add_(parts.mlp(normed))
         gate, up = parts.mlp.gate_up(normed).chunk(2, -1)
         return x.add_(parts.mlp.down(self._silu_mul(gate, up)))
+
+    @property
+    def parts(self) -> LayerParts:
+        """What it computes now."""
+        return self._parts
 
     def change_projections(self, change: Callable[[Projection], Product]) -> None:
         """Compute what `change` makes of each projection from now on; those of a mixture's block
@@ -183,6 +113,13 @@ class FusedDecoder(nn.Module):
         self.layers = nn.ModuleList(layers)
         self._norm = norm
         self._rms_norm = resolve("rms_norm", device)
+        self._device = device
+        self._program: LayerProgram | None = None
+
+    @property
+    def parts(self) -> list[LayerParts]:
+        """What its layers compute now."""
+        return [layer.parts for layer in self.layers if isinstance(layer, FusedDecoderLayer)]
 
     def forward(
         self, input_ids: Tensor, position_ids: Tensor, **_: object
@@ -191,8 +128,14 @@ class FusedDecoder(nn.Module):
         x = self.embed_tokens(input_ids)
         cos, sin = self.rotary_emb(x, position_ids)
         x, cos, sin = x[0], cos[0], sin[0]
-        for layer in self.layers:
-            x = layer(x, cos, sin)
-        normed = self._rms_norm(x, self._norm.weight, self._norm.eps)
+        if self._program is None:
+            self._program = LayerProgram(self.parts, self._device)
+        update = self._program(x, cos, sin)
+        if update is None:
+            for layer in self.layers:
+                x = layer(x, cos, sin)
+            normed = self._rms_norm(x, self._norm.weight, self._norm.eps)
+        else:
+            normed = self._rms_norm(update, self._norm.weight, self._norm.eps, x)
         # The class with the most fields: what mixtures look for has to be there, and is None.
         return MoeModelOutputWithPast(last_hidden_state=normed.unsqueeze(0))

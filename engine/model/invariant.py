@@ -13,15 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.errors import ModelRefusedError
-from engine.model.decoder import (
-    FusedDecoder,
-    FusedDecoderLayer,
-    Multiply,
-    Projection,
-    SparseMlp,
-)
+from engine.model.decoder import FusedDecoder, FusedDecoderLayer
 from engine.model.invariant_functions import InvariantFunctions
 from engine.model.invariant_product import InvariantProduct
+from engine.model.layer_parts import Multiply, Projection, SparseMlp
 from engine.model.packed import PackedLinear, packed_product
 from engine.model.panels import PanelLayer
 

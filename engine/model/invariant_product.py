@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.errors import ModelRefusedError
-from engine.model.decoder import Multiply
+from engine.model.layer_parts import Multiply
 
 __all__ = ["InvariantProduct"]
 

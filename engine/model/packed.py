@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.model.decoder import FusedDecoderLayer, Multiply, Product, Projection
-from engine.model.panels import LEAST_WEIGHTS, panel_layer
+from engine.model.decoder import FusedDecoder, FusedDecoderLayer
+from engine.model.layer_parts import GatedMlp, LayerParts, Multiply, Product, Projection
+from engine.model.panels import LEAST_WEIGHTS, PanelLayer, can_be_in_panels, panel_layer
 
 __all__ = ["PackedLinear", "pack", "pack_linear_layers", "packed_product"]
 
@@ -66,10 +67,13 @@ def pack_linear_layers(model: Any) -> int:
     embeddings = {id(each.weight) for each in model.modules() if isinstance(each, nn.Embedding)}
     saved = 0
 
+    decoder = getattr(model, getattr(model, "base_model_prefix", ""), None)
+    is_whole = isinstance(decoder, FusedDecoder) and _fits_in_panels(decoder.parts[0])
+
     def changed(projection: Projection) -> Product:
         nonlocal saved
         weight = projection.weight
-        panels = panel_layer(weight, projection.bias)
+        panels = panel_layer(weight, projection.bias, is_whole=is_whole)
         if panels is None and not _is_worth_it(weight):
             return projection
         saved += 0 if id(weight) in embeddings else weight.nbytes
@@ -90,6 +94,20 @@ def pack_linear_layers(model: Any) -> int:
                     layer = PackedLinear(made) if isinstance(made, Projection) else made
                     setattr(module, name, layer)
     return saved
+
+
+def _fits_in_panels(parts: LayerParts) -> bool:
+    """Whether all layers may have weights in panels, going by one of them: it is then one call that
+    computes them, and small weights are better off there too.
+    """
+    products = (parts.qkv, parts.output)
+    if not isinstance(parts.mlp, GatedMlp):
+        return False
+    return all(
+        isinstance(product, PanelLayer) or can_be_in_panels(product.weight)
+        for product in (*products, parts.mlp.gate_up, parts.mlp.down)
+        if isinstance(product, Projection | PanelLayer)
+    )
 
 
 def _is_worth_it(weight: Tensor) -> bool:

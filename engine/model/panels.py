@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from engine.device import computes_bfloat16
-from kernels.cpu_library import instruction_set, multiplies_int8
+from kernels.cpu_library import instruction_set, multiplies_int8, multiplies_tiles
 from kernels.panel_linear import reference
-from kernels.panel_linear.weight import PanelWeights, merge, to_panels
+from kernels.panel_linear.tiles import INPUTS_PER_TILE
+from kernels.panel_linear.weight import PanelWeights, merge, to_panels, to_tiles
 from kernels.registry import resolve
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "W8A8_INT8",
     "PanelLayer",
     "are_compiled",
+    "can_be_in_panels",
     "is_bfloat16",
     "merge_layers",
     "multiplies_bfloat16",
@@ -76,17 +78,40 @@ def merge_layers(layers: Sequence[PanelLayer]) -> PanelLayer:
     return PanelLayer(weights, torch.cat(biases, dim=1))
 
 
-def panel_layer(weight: Tensor, bias: Tensor | None) -> PanelLayer | None:
-    """A layer with the weight [out, in] as bfloat16 in panels, where that is faster and exact."""
+def panel_layer(
+    weight: Tensor, bias: Tensor | None, *, is_whole: bool = False
+) -> PanelLayer | None:
+    """A layer with the weight [out, in] in panels, where that is faster and exact. `is_whole`: all
+    layers are computed in one call, where small ones are worth it too.
+    """
     if not are_compiled(weight.device):
         return None
+    is_small = weight.numel() < LEAST_WEIGHTS
+    weights = weight.detach()[None]
     if weight.dtype == torch.bfloat16:
-        is_better = not computes_bfloat16(weight.device)
-    else:
-        is_better = weight.numel() >= LEAST_WEIGHTS and is_bfloat16(weight)
-    if not is_better:
+        if _fits_in_tiles(weight) and (is_whole or not is_small):
+            return PanelLayer(to_tiles(weights), bias)
+        is_better = is_whole or not computes_bfloat16(weight.device)
+        return PanelLayer(to_panels(weights), bias) if is_better else None
+    if weight.dtype != torch.float32 or (is_small and not is_whole):
         return None
-    return PanelLayer(to_panels(weight.detach()[None], torch.bfloat16), bias)
+    if is_bfloat16(weight):
+        return PanelLayer(to_panels(weights, torch.bfloat16), bias)
+    return PanelLayer(to_panels(weights), bias) if is_small else None
+
+
+def can_be_in_panels(weight: Tensor) -> bool:
+    """Whether `panel_layer` makes a layer of the weight if `is_whole`, and it is no slower then."""
+    if not are_compiled(weight.device):
+        return False
+    if weight.dtype == torch.bfloat16:
+        return _fits_in_tiles(weight) or not computes_bfloat16(weight.device)
+    is_small = weight.numel() < LEAST_WEIGHTS
+    return weight.dtype == torch.float32 and (is_small or is_bfloat16(weight))
+
+
+def _fits_in_tiles(weight: Tensor) -> bool:
+    return multiplies_tiles() and weight.shape[1] % INPUTS_PER_TILE == 0
 
 
 def are_compiled(device: torch.device) -> bool:

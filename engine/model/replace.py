@@ -12,16 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.model.decoder import (
-    FusedDecoder,
-    FusedDecoderLayer,
-    GatedMlp,
-    LayerParts,
-    Norm,
-    Product,
-    Projection,
-    SparseMlp,
-)
+from engine.model.decoder import FusedDecoder, FusedDecoderLayer
+from engine.model.layer_parts import GatedMlp, LayerParts, Norm, Product, Projection, SparseMlp
 from engine.model.panels import PanelLayer, merge_layers
 
 __all__ = ["replace_decoder"]

@@ -36,7 +36,21 @@ class Workspace {
   size_t size_ = 0;
 };
 
-void run(const AttentionArguments& args, const Plan& plan) {
+template <class Body>
+int status_of(const Body& body) {
+  try {
+    body();
+    return kDone;
+  } catch (const std::bad_alloc&) {
+    return kOutOfMemory;
+  } catch (const std::out_of_range&) {
+    return kInvalid;
+  }
+}
+
+}  // namespace
+
+void run_plan(const AttentionArguments& args, const Plan& plan) {
   thread_local Workspace workspace;
   const int64_t per_thread = plan.num_scratch_floats;
   float* memory = workspace.floats(per_thread * plan.num_threads + plan.num_state_floats);
@@ -64,22 +78,8 @@ void run(const AttentionArguments& args, const Plan& plan) {
   for_each(static_cast<int64_t>(plan.items.size()), plan.num_threads, body);
 }
 
-template <class Body>
-int status_of(const Body& body) {
-  try {
-    body();
-    return kDone;
-  } catch (const std::bad_alloc&) {
-    return kOutOfMemory;
-  } catch (const std::out_of_range&) {
-    return kInvalid;
-  }
-}
-
-}  // namespace
-
 int paged_attention(const AttentionKernels& kernels, const AttentionArguments& args) {
-  return status_of([&] { run(args, make_plan(kernels, args)); });
+  return status_of([&] { run_plan(args, make_plan(kernels, args)); });
 }
 
 int count_tiles(const AttentionKernels& kernels, TileCount& count) {

@@ -11,12 +11,12 @@
 
 #include "amx_tiles.h"
 #include "attention_cache.h"
+#include "tiled_rows.h"
 
 namespace headrace {
 namespace HEADRACE_ISA {
 
 // Two tiles of rows times two tiles of columns use all eight tile registers.
-constexpr int64_t kTileRows = 16;
 constexpr int64_t kTwoTiles = 32;
 
 class TileProducts {

@@ -21,6 +21,10 @@ struct Plan {
 // Throws std::out_of_range if a row leaves the cache, the block table or the tokens.
 Plan make_plan(const AttentionKernels&, const AttentionArguments&);
 
+// Computes the items; the tables of the arguments are those that the plan was made of. Throws
+// std::bad_alloc.
+void run_plan(const AttentionArguments&, const Plan&);
+
 // How many tiles of keys, each of one KV head, the items fetch in all.
 int64_t num_tiles(const AttentionArguments&, const Plan&);
 

@@ -60,6 +60,21 @@ struct WriteKVArguments {
   int64_t data_type, num_threads;
 };
 
+// What becomes of the heads of new tokens: norms of queries and keys (of none whose weight is null),
+// rotary embedding, and keys and values in the cache.
+struct HeadArguments {
+  NormArguments norms[2];
+  RopeArguments rope;
+  WriteKVArguments write;
+};
+
+// Rows of kFloat32 or kBFloat16 as the other; both are contiguous.
+struct ConvertArguments {
+  const void* from;
+  void* to;
+  int64_t num_rows, dim, to_type, num_threads;
+};
+
 // A row of kFloat32 or kBFloat16, of `count` elements, as 8-bit floats.
 using RoundToFloat8 = void (*)(const void* from, int64_t data_type, int64_t count, void* to);
 
@@ -69,7 +84,16 @@ struct ElementwiseKernels {
   void (*gated)(const GatedArguments&, int64_t begin, int64_t end);
   void (*rope)(const RopeArguments&, int64_t begin, int64_t end);
   RoundToFloat8 round_to_float8;
+  void (*convert)(const ConvertArguments&, int64_t begin, int64_t end);
 };
+
+// These return one of the codes of status.h.
+int rms_norm(const ElementwiseKernels&, const NormArguments&);
+int gated(const ElementwiseKernels&, const GatedArguments&);
+int rope(const ElementwiseKernels&, const RopeArguments&);
+int write_kv(const ElementwiseKernels&, const WriteKVArguments&);
+int place_heads(const ElementwiseKernels&, const HeadArguments&);
+int convert(const ElementwiseKernels&, const ConvertArguments&);
 
 bool has_valid_slots(const WriteKVArguments&);
 void write_kv(const WriteKVArguments&, RoundToFloat8, int64_t begin, int64_t end);

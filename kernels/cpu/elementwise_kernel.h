@@ -146,6 +146,21 @@ static void rope(const RopeArguments& args, int64_t begin, int64_t end) {
   }
 }
 
+static void convert(const ConvertArguments& args, int64_t begin, int64_t end) {
+  const int64_t first = begin * args.dim, count = (end - begin) * args.dim;
+  const bool is_widened = args.to_type == kFloat32;
+  const void* from = args.from;
+  for_each_vector(count, [&](int64_t i, int size) __attribute__((always_inline)) {
+    if (is_widened) {
+      store_some(static_cast<float*>(args.to) + first + i,
+                 load_some(static_cast<const BFloat16*>(from) + first + i, size), size);
+    } else {
+      store_some(static_cast<BFloat16*>(args.to) + first + i,
+                 load_some(static_cast<const float*>(from) + first + i, size), size);
+    }
+  });
+}
+
 template <class T>
 static void round_row(const T* from, int64_t count, uint8_t* to) {
   for_each_vector(count, [&](int64_t i, int size) __attribute__((always_inline)) {

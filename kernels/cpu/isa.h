@@ -21,7 +21,7 @@ constexpr Kernels kKernels = {
          ItemEntry<OrderedBFloat16, Float8, ManyProducts<Float8>>::kKernel},
         {true, true, true, true},
     },
-    {rms_norm, gated, rope, round_to_float8},
+    {rms_norm, gated, rope, round_to_float8, convert},
     {{panel_linear_item<float>, panel_linear_item<BFloat16>, panel_linear_item<int8_t>}, {}},
 };
 

@@ -2,9 +2,9 @@
 
 #include "library.h"
 
+#include "decoder.h"
 #include "kernels.h"
 #include "processor.h"
-#include "status.h"
 #include "threads.h"
 
 namespace headrace {
@@ -14,14 +14,12 @@ extern const Kernels kPortableKernels;
 extern const Kernels kAvx2Kernels, kAvx512Kernels;
 extern const ItemKernel kAmxAttention;
 extern const RoundedLinearKernels kVnniRoundedLinear;
+extern const TiledLinearKernels kAmxTiledLinear;
 #endif
 
 namespace {
 
 enum InstructionSet { kPortable, kAvx2, kAvx512, kAmx };
-
-// Less than this is done by the calling thread: waking another takes up to 50 microseconds.
-constexpr int64_t kElementsPerPiece = 65536;
 
 Kernels chosen = kPortableKernels;
 
@@ -31,18 +29,6 @@ void use_avx512() {
   if (has_avx512_vnni()) chosen.panel_linear.of_rounded_rows = kVnniRoundedLinear;
 }
 #endif
-
-// body(begin, end) over all rows in pieces.
-template <class Body>
-int for_each_piece(int64_t rows, int64_t elements_per_row, int64_t num_threads, const Body& body) {
-  const int64_t most = kElementsPerPiece / (elements_per_row > 0 ? elements_per_row : 1);
-  const int64_t step = most > 1 ? most : 1;
-  for_each((rows + step - 1) / step, num_threads, [&](int64_t piece, int64_t) {
-    const int64_t begin = piece * step;
-    body(begin, begin + step < rows ? begin + step : rows);
-  });
-  return kDone;
-}
 
 }  // namespace
 }  // namespace headrace
@@ -68,10 +54,21 @@ int headrace_select(int64_t instruction_set) {
       use_avx512();
       chosen.attention.many[kBFloat16] = kAmxAttention;
       chosen.attention.have_same_bits[kBFloat16] = false;
+      chosen.panel_linear.of_tiled_rows = kAmxTiledLinear;
       return 0;
 #endif
     default: return 1;
   }
+}
+
+void headrace_use_invariant_attention() {
+#ifdef HEADRACE_X86
+  if (!chosen.attention.have_same_bits[kBFloat16]) chosen.attention = kAvx512Kernels.attention;
+#endif
+}
+
+int headrace_multiplies_tiles() {
+  return chosen.panel_linear.of_tiled_rows.multiply != nullptr;
 }
 
 int headrace_rounds_rows() { return chosen.panel_linear.of_rounded_rows.multiply != nullptr; }
@@ -80,7 +77,7 @@ void headrace_use_threads(void* region) {
   parallel_region = reinterpret_cast<ParallelRegion>(region);
 }
 
-void headrace_argument_sizes(int64_t (&sizes)[7]) {
+void headrace_argument_sizes(int64_t (&sizes)[9]) {
   sizes[0] = sizeof(AttentionArguments);
   sizes[1] = sizeof(WriteKVArguments);
   sizes[2] = sizeof(NormArguments);
@@ -88,42 +85,26 @@ void headrace_argument_sizes(int64_t (&sizes)[7]) {
   sizes[4] = sizeof(RopeArguments);
   sizes[5] = sizeof(TileCount);
   sizes[6] = sizeof(PanelLinearArguments);
+  sizes[7] = sizeof(DecoderArguments);
+  sizes[8] = sizeof(DecoderLayer);
 }
 
 int headrace_paged_attention(const AttentionArguments* args) {
   return paged_attention(chosen.attention, *args);
 }
 
-int headrace_write_kv(const WriteKVArguments* args) {
-  if (!has_valid_slots(*args)) return kInvalid;
-  const int64_t elements = args->num_kv_heads * (args->key_bytes + args->value_bytes) / 2;
-  return for_each_piece(args->num_tokens, elements, args->num_threads,
-                        [&](int64_t begin, int64_t end) {
-                          write_kv(*args, chosen.elementwise.round_to_float8, begin, end);
-                        });
-}
+int headrace_write_kv(const WriteKVArguments* args) { return write_kv(chosen.elementwise, *args); }
 
-int headrace_rms_norm(const NormArguments* args) {
-  return for_each_piece(
-      args->outer * args->inner, args->dim, args->num_threads,
-      [&](int64_t begin, int64_t end) { chosen.elementwise.rms_norm(*args, begin, end); });
-}
+int headrace_rms_norm(const NormArguments* args) { return rms_norm(chosen.elementwise, *args); }
 
-int headrace_gated(const GatedArguments* args) {
-  return for_each_piece(
-      args->num_rows, args->dim, args->num_threads,
-      [&](int64_t begin, int64_t end) { chosen.elementwise.gated(*args, begin, end); });
-}
+int headrace_gated(const GatedArguments* args) { return gated(chosen.elementwise, *args); }
 
-int headrace_rope(const RopeArguments* args) {
-  const int64_t elements = (args->num_heads + args->num_kv_heads) * args->head_dim;
-  return for_each_piece(
-      args->num_tokens, elements, args->num_threads,
-      [&](int64_t begin, int64_t end) { chosen.elementwise.rope(*args, begin, end); });
-}
+int headrace_rope(const RopeArguments* args) { return rope(chosen.elementwise, *args); }
 
 int headrace_attention_tiles(TileCount* count) { return count_tiles(chosen.attention, *count); }
 
 int headrace_panel_linear(const PanelLinearArguments* args) {
   return panel_linear(chosen.panel_linear, *args);
 }
+
+int headrace_decoder_layers(const DecoderArguments* args) { return decoder_layers(chosen, *args); }

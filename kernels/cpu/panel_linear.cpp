@@ -16,6 +16,9 @@ namespace {
 // Rows of one group that are computed together.
 struct Chunk {
   int64_t group, begin, end;
+  int64_t first_tile;  // of all rows in tiles
+
+  int64_t end_tile() const { return first_tile + num_row_tiles(end - begin); }
 };
 
 // Reading a weight costs as much as multiplying it by so many rows.
@@ -50,17 +53,48 @@ class Rounded {
   const RoundedRows rows;
 };
 
+// All rows of a call in tiles.
+class Tiled {
+ public:
+  Tiled(const TiledLinearKernels& kernels, const PanelLinearArguments& args,
+        const std::vector<Chunk>& chunks, int64_t num_threads)
+      : numbers_(kTileRows * args.num_inputs),
+        rows_(new (kAlignment) uint16_t[num_tiles(chunks) * numbers_]) {
+    for_each(static_cast<int64_t>(chunks.size()), num_threads, [&](int64_t index, int64_t) {
+      const Chunk& chunk = chunks[index];
+      kernels.tile(args, chunk.begin, chunk.end, rows_ + chunk.first_tile * numbers_);
+    });
+  }
+  ~Tiled() { operator delete[](rows_, kAlignment); }
+  Tiled(const Tiled&) = delete;
+
+  const uint16_t* of(const Chunk& chunk) const { return rows_ + chunk.first_tile * numbers_; }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+
+  static int64_t num_tiles(const std::vector<Chunk>& chunks) {
+    return chunks.empty() ? 0 : chunks.back().end_tile();
+  }
+
+  const int64_t numbers_;  // of a tile of rows
+  uint16_t* const rows_;
+};
+
 }  // namespace
 
 int panel_linear(const PanelLinearKernels& kernels, const PanelLinearArguments& args) try {
   const int64_t panels = (args.num_outputs + kPanelWidth - 1) / kPanelWidth;
+  const bool is_tiled = args.weight_type == kTiledWeights;
+  const int64_t most = is_tiled ? rows_per_tiled_item(args.num_inputs) : kRowsPerItem;
   std::vector<Chunk> chunks;
-  int64_t begin = 0, rows_and_reads = 0;
+  int64_t begin = 0, tile = 0, rows_and_reads = 0;
   for (int64_t group = 0; group < args.num_groups; ++group) {
     const int64_t end = args.ends[group];
     if (end < begin || end > args.num_rows) return kInvalid;
-    for (; begin < end; begin += kRowsPerItem) {
-      chunks.push_back({group, begin, std::min(begin + kRowsPerItem, end)});
+    for (; begin < end; begin += most) {
+      chunks.push_back({group, begin, std::min(begin + most, end), tile});
+      tile = chunks.back().end_tile();
       rows_and_reads += chunks.back().end - begin + kRowsPerWeight;
     }
     begin = end;
@@ -72,21 +106,32 @@ int panel_linear(const PanelLinearKernels& kernels, const PanelLinearArguments& 
   const int64_t count = static_cast<int64_t>(chunks.size()) * panels;
   const auto multiply_all = [&](const auto& multiply) {
     for_each(count, num_threads, [&](int64_t item, int64_t) {
-      const Chunk& chunk = chunks[item / panels];
-      multiply(chunk.group, item % panels, chunk.begin, chunk.end);
+      multiply(chunks[item / panels], item % panels);
     });
   };
+  if (is_tiled) {
+    if (kernels.of_tiled_rows.multiply == nullptr || args.num_inputs % kInputsPerTile != 0) {
+      return kInvalid;
+    }
+    const Tiled rows(kernels.of_tiled_rows, args, chunks, num_threads);
+    multiply_all([&](const Chunk& chunk, int64_t panel) {
+      kernels.of_tiled_rows.multiply(args, rows.of(chunk), chunk.group, panel, chunk.begin,
+                                     chunk.end);
+    });
+    return kDone;
+  }
   if (args.weight_type == kOffsetWeights) {
     if (kernels.of_rounded_rows.multiply == nullptr) return kInvalid;
     const Rounded rounded(kernels.of_rounded_rows, args, num_threads);
-    multiply_all([&](int64_t group, int64_t panel, int64_t begin, int64_t end) {
-      kernels.of_rounded_rows.multiply(args, rounded.rows, group, panel, begin, end);
+    multiply_all([&](const Chunk& chunk, int64_t panel) {
+      kernels.of_rounded_rows.multiply(args, rounded.rows, chunk.group, panel, chunk.begin,
+                                       chunk.end);
     });
     return kDone;
   }
   const PanelLinearKernel kernel = kernels.of_type[args.weight_type];
-  multiply_all([&](int64_t group, int64_t panel, int64_t begin, int64_t end) {
-    kernel(args, group, panel, begin, end);
+  multiply_all([&](const Chunk& chunk, int64_t panel) {
+    kernel(args, chunk.group, panel, chunk.begin, chunk.end);
   });
   return kDone;
 } catch (const std::bad_alloc&) {

@@ -139,6 +139,7 @@ static void panel_linear_item(const PanelLinearArguments& args, int64_t group, i
   alignas(64) float sums[kRowsPerItem * kPanelWidth];
   alignas(64) float widened[kInputsPerPiece * kPanelWidth];
   const int64_t num_rows = end - begin;
+  const auto* x = static_cast<const float*>(args.x);
   __builtin_memset(sums, 0, num_rows * kPanelWidth * sizeof(float));
   const int64_t panels = (args.num_outputs + kPanelWidth - 1) / kPanelWidth;
   const W* weights = static_cast<const W*>(args.panels) +
@@ -146,7 +147,7 @@ static void panel_linear_item(const PanelLinearArguments& args, int64_t group, i
   const int64_t step = num_rows < kManyRows ? kInputsPerPiece / 2 : kInputsPerPiece;
   for (int64_t first = 0; first < args.num_inputs; first += step) {
     const int64_t left = args.num_inputs - first;
-    add_piece(args.x + begin * args.x_stride + first, args.x_stride, weights + first * kPanelWidth,
+    add_piece(x + begin * args.x_stride + first, args.x_stride, weights + first * kPanelWidth,
               left < step ? left : step, num_rows, widened, sums);
   }
   for (int64_t row = 0; row < num_rows; ++row) {

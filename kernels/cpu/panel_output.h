@@ -16,7 +16,7 @@ static void store_scaled(const PanelLinearArguments& args, int64_t group, int64_
   const int64_t left = args.num_outputs - first;
   const int64_t count = left < kPanelWidth ? left : kPanelWidth;
   const int64_t parameters = group * args.num_outputs + first;
-  float* output = args.output + row * args.num_outputs + first;
+  float* output = static_cast<float*>(args.output) + row * args.num_outputs + first;
   for (int64_t i = 0; i < count; ++i) {
     float value = sums[i];
     if (args.scales != nullptr) value *= args.scales[parameters + i];

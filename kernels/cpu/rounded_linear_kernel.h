@@ -69,7 +69,7 @@ static void round_rows(const PanelLinearArguments& args, const RoundedRows& rows
     for (int64_t piece = 0; piece < pieces; ++piece) {
       const int64_t first = piece * kInputsPerScale, left = num_inputs - first;
       const int64_t at = row * pieces + piece;
-      round_piece(args.x + row * args.x_stride + first,
+      round_piece(static_cast<const float*>(args.x) + row * args.x_stride + first,
                   left < kInputsPerScale ? left : kInputsPerScale,
                   rows.integers + row * num_inputs + first, rows.scales + at, rows.sums + at);
     }

@@ -14,14 +14,14 @@ from kernels.cpu_library import cpu_library
 from kernels.float8 import FLOAT8
 from kernels.kv_cache import reference
 
-__all__ = ["write_kv"]
+__all__ = ["WriteKVArguments", "write_kv", "write_kv_arguments"]
 
 _ROUNDED_FROM = {torch.float32: 0, torch.bfloat16: 1}
 _Two, _Three = c_int64 * 2, c_int64 * 3
 
 
-class _Arguments(ctypes.Structure):
-    """WriteKVArguments in `kernels/cpu/elementwise.h`."""
+class WriteKVArguments(ctypes.Structure):
+    """The structure of that name in `kernels/cpu/elementwise.h`."""
 
     _fields_ = (
         *((name, c_void_p) for name in ("key", "value", "key_cache", "value_cache")),
@@ -38,7 +38,7 @@ class _Arguments(ctypes.Structure):
 
 _library = cpu_library()
 assert _library is not None, "this module is imported only where the library is"
-_call = _library.function("write_kv", _Arguments)
+_call = _library.function("write_kv", WriteKVArguments)
 
 
 def write_kv(
@@ -53,15 +53,28 @@ def write_kv(
     Raises ValueError if shapes do not fit together, IndexError if a slot is not in the cache;
     nothing is written then.
     """
-    dtype, cache_dtype = key.dtype, key_cache.dtype
-    is_rounded = cache_dtype == FLOAT8 and dtype in _ROUNDED_FROM
+    is_rounded = key_cache.dtype == FLOAT8 and key.dtype in _ROUNDED_FROM
     if (
-        dtype != value.dtype
-        or cache_dtype != value_cache.dtype
-        or not (is_rounded or dtype == cache_dtype)
+        key.dtype != value.dtype
+        or key_cache.dtype != value_cache.dtype
+        or not (is_rounded or key.dtype == key_cache.dtype)
     ):
         reference.write_kv(key, value, key_cache, value_cache, slot_mapping)
         return
+    _call(write_kv_arguments(key, value, key_cache, value_cache, slot_mapping))
+
+
+def write_kv_arguments(
+    key: Tensor,
+    value: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    slot_mapping: Tensor,
+) -> WriteKVArguments:
+    """The arguments as the library takes them, for dtypes that it serves. They hold pointers, not
+    the tensors. Raises ValueError if shapes do not fit together.
+    """
+    dtype = key.dtype
     num_tokens, num_heads, key_dim = key.shape
     value_dim = value.shape[2]
     num_blocks, block_size = key_cache.shape[:2]
@@ -80,27 +93,25 @@ def write_kv(
         )
         raise ValueError(f"write_kv: tensors do not fit together: {described}")
     size = dtype.itemsize
-    _call(
-        _Arguments(
-            key.data_ptr(),
-            value.data_ptr(),
-            key_cache.data_ptr(),
-            value_cache.data_ptr(),
-            slot_mapping.data_ptr(),
-            num_tokens,
-            num_heads,
-            num_blocks,
-            block_size,
-            key_dim * size,
-            value_dim * size,
-            _bytes(key, 2),
-            _bytes(value, 2),
-            _bytes(key_cache, 3),
-            _bytes(value_cache, 3),
-            is_rounded,
-            _ROUNDED_FROM.get(dtype, 0),
-            torch.get_num_threads(),
-        )
+    return WriteKVArguments(
+        key.data_ptr(),
+        value.data_ptr(),
+        key_cache.data_ptr(),
+        value_cache.data_ptr(),
+        slot_mapping.data_ptr(),
+        num_tokens,
+        num_heads,
+        num_blocks,
+        block_size,
+        key_dim * size,
+        value_dim * size,
+        _bytes(key, 2),
+        _bytes(value, 2),
+        _bytes(key_cache, 3),
+        _bytes(value_cache, 3),
+        key_cache.dtype == FLOAT8,
+        _ROUNDED_FROM.get(dtype, 0),
+        torch.get_num_threads(),
     )
 
 

@@ -19,14 +19,14 @@ from kernels.cpu_library import cpu_library
 from kernels.float8 import FLOAT8
 from kernels.paged_attention import reference
 
-__all__ = ["num_fetched_tiles", "paged_attention"]
+__all__ = ["AttentionArguments", "attention_arguments", "num_fetched_tiles", "paged_attention"]
 
 _DATA_TYPES = {torch.float32: 0, torch.bfloat16: 1, FLOAT8: 2}
 _Two, _Three = c_int64 * 2, c_int64 * 3
 
 
-class _Arguments(ctypes.Structure):
-    """AttentionArguments in `kernels/cpu/attention.h`."""
+class AttentionArguments(ctypes.Structure):
+    """The structure of that name in `kernels/cpu/attention.h`."""
 
     _fields_ = (
         *((name, c_void_p) for name in ("query", "key_cache", "value_cache", "output")),
@@ -46,12 +46,12 @@ class _Arguments(ctypes.Structure):
 class _TileCount(ctypes.Structure):
     """TileCount in `kernels/cpu/attention.h`."""
 
-    _fields_ = (("call", _Arguments), ("num_tiles", c_int64))
+    _fields_ = (("call", AttentionArguments), ("num_tiles", c_int64))
 
 
 _library = cpu_library()
 assert _library is not None, "this module is imported only where the library is"
-_call = _library.function("paged_attention", _Arguments)
+_call = _library.function("paged_attention", AttentionArguments)
 _count = _library.function("attention_tiles", _TileCount)
 
 
@@ -90,7 +90,7 @@ def paged_attention(
     output = query.new_empty(num_tokens, num_heads, value_cache.size(-1))
     wide_sinks = None if sinks is None else sinks.float().contiguous()
     _call(
-        _pack(
+        attention_arguments(
             query,
             key_cache,
             value_cache,
@@ -126,7 +126,7 @@ def num_fetched_tiles(
     Raises what that call raises. For dtypes that the library serves.
     """
     count = _TileCount(
-        _pack(
+        attention_arguments(
             query,
             key_cache,
             value_cache,
@@ -144,7 +144,7 @@ def num_fetched_tiles(
     return int(count.num_tiles)
 
 
-def _pack(
+def attention_arguments(
     query: Tensor,
     key_cache: Tensor,
     value_cache: Tensor,
@@ -156,15 +156,17 @@ def _pack(
     scale: float,
     sliding_window: int | None,
     softcap: float | None,
-) -> _Arguments:
-    """The arguments as the library takes them, checked. They hold pointers, not the tensors."""
+) -> AttentionArguments:
+    """The arguments as the library takes them. They hold pointers, not the tensors. Raises
+    ValueError if shapes do not fit together.
+    """
     _check(
         query, key_cache, value_cache, block_table, cu_seqlens_q, seq_lens, sinks, sliding_window
     )
     num_tokens, num_heads, key_dim = query.shape
     num_blocks, block_size, num_kv_heads, value_dim = value_cache.shape
     num_rows, table_width = block_table.shape
-    return _Arguments(
+    return AttentionArguments(
         query.data_ptr(),
         key_cache.data_ptr(),
         value_cache.data_ptr(),

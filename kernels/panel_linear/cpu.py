@@ -1,8 +1,9 @@
 """Linear layers with weights in panels, compiled: `kernels/cpu/panel_linear_kernel.h`.
 
 Owns: checking the tensors and handing them over; half precision is widened before and rounded
-after, which costs little beside the product. Rows that are to be rounded and a processor without
-products of integers are the reference's matter.
+after, which costs little beside the product, and stays as it is where weights are in tiles. Rows
+that are to be rounded and a processor without products of integers are the reference's matter, as
+are weights in tiles for rows of another dtype.
 """
 
 import ctypes
@@ -11,13 +12,14 @@ from ctypes import c_int64, c_void_p
 import torch
 from torch import Tensor
 
-from kernels.cpu_library import cpu_library, multiplies_int8
+from kernels.cpu_library import cpu_library, multiplies_int8, multiplies_tiles
 from kernels.panel_linear import reference
 from kernels.panel_linear.weight import PanelWeights
 
-__all__ = ["panel_linear"]
+__all__ = ["panel_linear", "weight_type"]
 
 _WEIGHT_TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2, torch.uint8: 3}
+_TILED_WEIGHTS = 4
 
 
 class _Arguments(ctypes.Structure):
@@ -33,6 +35,15 @@ class _Arguments(ctypes.Structure):
 _library = cpu_library()
 assert _library is not None, "this module is imported only where the library is"
 _call = _library.function("panel_linear", _Arguments)
+
+
+def weight_type(weights: PanelWeights, dtype: torch.dtype) -> int | None:
+    """What the library calls such weights; None if it has no products for rows of `dtype`."""
+    if weights.in_tiles:
+        return _TILED_WEIGHTS if dtype == torch.bfloat16 and multiplies_tiles() else None
+    if weights.rounds_rows and not multiplies_int8():
+        return None
+    return _WEIGHT_TYPES.get(weights.panels.dtype)
 
 
 def panel_linear(
@@ -51,10 +62,11 @@ def panel_linear(
     ):
         shapes = tuple(shape), (groups, outputs, inputs), ends if ends is None else ends.shape
         raise ValueError(f"x, weights, ends and bias do not fit together: {shapes}")
-    weight_type = _WEIGHT_TYPES.get(panels.dtype)
-    if weight_type is None or (weights.rounds_rows and not multiplies_int8()):
+    kind = weight_type(weights, x.dtype)
+    if kind is None:
         return reference.panel_linear(x, weights, ends, bias)
-    rows = x.to(torch.float32)
+    dtype = torch.bfloat16 if weights.in_tiles else torch.float32
+    rows = x.to(dtype)
     if len(shape) != 2:
         rows = rows.reshape(-1, inputs)
     if rows.stride(1) != 1:
@@ -67,7 +79,7 @@ def panel_linear(
     else:
         ends = ends.to(torch.int32).contiguous()
         ends_address = ends.data_ptr()
-    output = torch.empty(len(rows), outputs)
+    output = torch.empty(len(rows), outputs, dtype=dtype)
     _call(
         _Arguments(
             rows.data_ptr(),
@@ -81,7 +93,7 @@ def panel_linear(
             inputs,
             outputs,
             rows.stride(0),
-            weight_type,
+            kind,
             torch.get_num_threads(),
         )
     )

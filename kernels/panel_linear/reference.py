@@ -3,7 +3,7 @@
 from torch import Tensor, cat, split
 
 from kernels.panel_linear.int8 import rounded
-from kernels.panel_linear.weight import PanelWeights, without_offset
+from kernels.panel_linear.weight import PanelWeights
 
 __all__ = ["panel_linear"]
 
@@ -28,6 +28,6 @@ def _product(rows: Tensor, weights: PanelWeights, group: int) -> Tensor:
         rows = rounded(rows)
     # One panel at a time: a whole vocabulary in float32 would need its old memory again.
     panels = split(weights.panels[group], 1)
-    sums = cat([rows @ without_offset(panel)[0].float() for panel in panels], dim=1)
+    sums = cat([rows @ weights.in_order(panel)[0].float() for panel in panels], dim=1)
     sums = sums[:, : weights.num_outputs]
     return sums if weights.scales is None else sums * weights.scales[group]

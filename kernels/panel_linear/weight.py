@@ -4,7 +4,8 @@ Owns: panels, the way there and back. Must not know: products, layers.
 A panel holds the weights of some outputs side by side, input by input, so that one number of a row
 is multiplied by a whole cache line or more. For rows that are rounded to int8 too it holds them
 four inputs at a time, as the processor multiplies bytes: each output's four are adjacent, and 128
-is added, since one of the two factors has to be without a sign.
+is added, since one of the two factors has to be without a sign. For the tiles of AMX it holds
+them in the order of `tiles.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from kernels.panel_linear.tiles import in_tiles, without_tiles
 
 __all__ = [
     "PANEL_WIDTH",
@@ -23,6 +27,7 @@ __all__ = [
     "pieces",
     "put",
     "to_panels",
+    "to_tiles",
     "without_offset",
 ]
 
@@ -36,12 +41,14 @@ _PANELS_PER_PIECE = 16
 class PanelWeights:
     """`panels` [groups, panels, in, PANEL_WIDTH], float32, bfloat16 or int8; the last panel of a
     group is filled up with zeros. `scales` [groups, num_outputs] float32 with int8, else None.
-    uint8: int8 weights with an offset (see above), for rows that are rounded.
+    uint8: int8 weights with an offset (see above), for rows that are rounded. `in_tiles`: bfloat16
+    in the order of AMX's tiles.
     """
 
     panels: Tensor
     num_outputs: int
     scales: Tensor | None = None
+    in_tiles: bool = False
 
     @property
     def num_groups(self) -> int:
@@ -62,8 +69,12 @@ class PanelWeights:
 
     def dense(self, group: int = 0) -> Tensor:
         """What one group's weights stand for: float32 [out, in]."""
-        weight = from_panels(self.panels[group], self.num_outputs).float()
+        weight = from_panels(self.in_order(self.panels[group]), self.num_outputs).float()
         return weight if self.scales is None else weight * self.scales[group][:, None]
+
+    def in_order(self, panels: Tensor) -> Tensor:
+        """Panels of these weights [P, in, PANEL_WIDTH] input by input, without an offset."""
+        return without_tiles(panels) if self.in_tiles else without_offset(panels)
 
 
 def to_panels(weights: Tensor, dtype: torch.dtype | None = None) -> PanelWeights:
@@ -77,14 +88,32 @@ def to_panels(weights: Tensor, dtype: torch.dtype | None = None) -> PanelWeights
     return PanelWeights(panels, num_outputs)
 
 
+def to_tiles(weights: Tensor) -> PanelWeights:
+    """The bfloat16 weights [groups, out, in] in the order of AMX's tiles; `in` is a multiple of
+    `INPUTS_PER_TILE`.
+    """
+    num_groups, num_outputs, num_inputs = weights.shape
+    panels = weights.new_zeros(num_groups, num_panels(num_outputs), num_inputs, PANEL_WIDTH)
+    for group, weight in enumerate(weights):
+        for rows in pieces(num_outputs):
+            filled = functional.pad(weight[rows], (0, 0, 0, -len(weight[rows]) % PANEL_WIDTH))
+            first = rows.start // PANEL_WIDTH
+            panels[group, first : first + len(filled) // PANEL_WIDTH] = in_tiles(filled)
+    return PanelWeights(panels, num_outputs, in_tiles=True)
+
+
 def merge(layers: Sequence[PanelWeights]) -> PanelWeights:
     """Layers of one group and of the same inputs as one, outputs in that order."""
     num_outputs = sum(each.num_outputs for each in layers)
     given = [each.scales for each in layers if each.scales is not None]
     scales = torch.cat(given, dim=1) if given else None
     if all(each.num_outputs % PANEL_WIDTH == 0 for each in layers):
-        return PanelWeights(torch.cat([each.panels for each in layers], dim=1), num_outputs, scales)
-    weight = torch.cat([from_panels(each.panels[0], each.num_outputs) for each in layers])
+        panels = torch.cat([each.panels for each in layers], dim=1)
+        return PanelWeights(panels, num_outputs, scales, layers[0].in_tiles)
+    rows = [from_panels(each.in_order(each.panels[0]), each.num_outputs) for each in layers]
+    weight = torch.cat(rows)
+    if layers[0].in_tiles:
+        return to_tiles(weight[None])
     panels = to_panels(weight[None]).panels
     panels = add_offset(panels) if layers[0].rounds_rows else panels
     return PanelWeights(panels, num_outputs, scales)
@@ -108,8 +137,8 @@ def without_offset(panels: Tensor) -> Tensor:
 
 
 def from_panels(panels: Tensor, num_outputs: int) -> Tensor:
-    """Panels [P, in, PANEL_WIDTH] in the usual order, [num_outputs, in]; copied, uint8 as int8."""
-    rows = without_offset(panels).transpose(1, 2).reshape(-1, panels.shape[1])
+    """Panels [P, in, PANEL_WIDTH], input by input, in the usual order [num_outputs, in]; copied."""
+    rows = panels.transpose(1, 2).reshape(-1, panels.shape[1])
     return rows[:num_outputs].contiguous()
 
 

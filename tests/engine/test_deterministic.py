@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine.deterministic import keep_attention
 from engine.logprobs import LogprobRecord
 from engine.model import packed
 from engine.model.invariant import make_invariant
@@ -80,34 +81,37 @@ def _run(
 
 
 @pytest.mark.parametrize(
-    ("family", "dtype", "num_runs", "is_packed", "kv_cache_dtype", "quantization"),
+    ("family", "dtype", "num_runs", "weights", "kv_cache_dtype", "quantization"),
     [
-        ("qwen3", "float32", 16, True, "auto", None),
-        ("qwen3", "float32", 8, False, "auto", None),
-        ("llama", "bfloat16", 16, True, "auto", None),
-        ("llama", "bfloat16", 8, False, "auto", None),
-        ("gemma3", "bfloat16", 4, True, "auto", None),
-        ("qwen3", "float32", 6, False, "fp8", None),
-        ("llama", "bfloat16", 6, True, "fp8", None),
-        ("qwen3", "float32", 6, True, "auto", "int8"),
-        ("qwen3", "bfloat16", 4, True, "auto", "w8a8_int8"),
-        ("gemma3", "bfloat16", 4, True, "auto", "int8"),
+        ("qwen3", "float32", 16, "packed", "auto", None),
+        ("qwen3", "float32", 8, "plain", "auto", None),
+        ("llama", "bfloat16", 16, "packed", "auto", None),
+        ("llama", "bfloat16", 8, "plain", "auto", None),
+        ("qwen3", "float32", 8, "panels", "auto", None),
+        ("qwen3", "bfloat16", 8, "panels", "auto", None),
+        ("llama", "bfloat16", 6, "panels", "fp8", None),
+        ("gemma3", "bfloat16", 4, "packed", "auto", None),
+        ("qwen3", "float32", 6, "plain", "fp8", None),
+        ("llama", "bfloat16", 6, "packed", "fp8", None),
+        ("qwen3", "float32", 6, "packed", "auto", "int8"),
+        ("qwen3", "bfloat16", 4, "packed", "auto", "w8a8_int8"),
+        ("gemma3", "bfloat16", 4, "packed", "auto", "int8"),
         # Layers of transformers, whose activations and routers must keep it too.
-        ("gemma3", "float32", 4, False, "auto", None),
-        ("stablelm", "float32", 4, True, "auto", None),
-        ("gpt2", "float32", 4, False, "auto", None),
-        ("qwen3_moe", "float32", 6, True, "auto", None),
-        ("qwen3_moe", "bfloat16", 4, False, "auto", "int8"),
-        ("qwen2_moe", "float32", 4, False, "auto", None),
-        ("gpt_oss", "bfloat16", 4, True, "auto", None),
-        ("deepseek_v3", "float32", 4, False, "auto", None),
+        ("gemma3", "float32", 4, "plain", "auto", None),
+        ("stablelm", "float32", 4, "packed", "auto", None),
+        ("gpt2", "float32", 4, "plain", "auto", None),
+        ("qwen3_moe", "float32", 6, "packed", "auto", None),
+        ("qwen3_moe", "bfloat16", 4, "plain", "auto", "int8"),
+        ("qwen2_moe", "float32", 4, "plain", "auto", None),
+        ("gpt_oss", "bfloat16", 4, "packed", "auto", None),
+        ("deepseek_v3", "float32", 4, "plain", "auto", None),
     ],
 )
 def test_bits_are_the_same_in_fifty_shuffled_and_interrupted_runs(
     family: str,
     dtype: str,
     num_runs: int,
-    is_packed: bool,
+    weights: str,
     kv_cache_dtype: str,
     quantization: str | None,
     checkpoints: Path,
@@ -118,8 +122,11 @@ def test_bits_are_the_same_in_fifty_shuffled_and_interrupted_runs(
     if quantization == "w8a8_int8" and not multiplies_int8():
         pytest.skip("this processor multiplies no integers")
     loaded = load_tiny(family, checkpoints, dtype=dtype, quantization=quantization)
-    monkeypatch.setattr(packed, "LEAST_WEIGHTS", 1 if is_packed else 1 << 60)
+    monkeypatch.setattr(packed, "LEAST_WEIGHTS", 1 if weights == "packed" else 1 << 60)
+    if weights != "panels":
+        monkeypatch.setattr(packed, "can_be_in_panels", lambda _: False)
     pack_linear_layers(loaded.module)
+    keep_attention(loaded.dtype, family)
     make_invariant(loaded.module, family)
     with tiny_engine(loaded, num_blocks=400, kv_cache_dtype=kv_cache_dtype) as engine:
         expected = _answers(engine, _requests({}))
@@ -134,6 +141,7 @@ def test_two_threads_give_the_same_bits_in_any_company_too(checkpoints: Path) ->
     loaded = load_tiny("qwen3", checkpoints, dtype="bfloat16")
     torch.set_num_threads(2)
     try:
+        keep_attention(loaded.dtype, "qwen3")
         make_invariant(loaded.module, "qwen3")
         with tiny_engine(loaded, num_blocks=400) as engine:
             expected = _answers(engine, _requests({}))

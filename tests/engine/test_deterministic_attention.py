@@ -4,41 +4,30 @@ import pytest
 import torch
 
 from engine import deterministic
-from engine.deterministic import check_attention
+from engine.deterministic import keep_attention
 from engine.errors import ModelRefusedError
 
 
 @pytest.mark.parametrize(
-    ("kernels", "dtype", "kv_cache_dtype", "advice"),
+    ("kernels", "dtype", "advice"),
     [
-        ("avx512", torch.float16, "auto", "use --dtype float32 or bfloat16"),
-        ("reference", torch.float32, "auto", "a C\\+\\+ compiler"),
-        ("amx", torch.bfloat16, "auto", "use avx512"),
+        ("avx512", torch.float16, "use --dtype float32 or bfloat16"),
+        ("reference", torch.float32, "a C\\+\\+ compiler"),
     ],
 )
 def test_what_does_not_hold_is_refused(
-    kernels: str,
-    dtype: torch.dtype,
-    kv_cache_dtype: str,
-    advice: str,
-    monkeypatch: pytest.MonkeyPatch,
+    kernels: str, dtype: torch.dtype, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deterministic, "instruction_set", lambda: kernels)
+    monkeypatch.setattr(deterministic, "use_invariant_attention", pytest.fail)
     with pytest.raises(ModelRefusedError, match=f"--deterministic cannot run m.*{advice}"):
-        check_attention(dtype, kv_cache_dtype, "m")
+        keep_attention(dtype, "m")
 
 
-@pytest.mark.parametrize(
-    ("kernels", "dtype", "kv_cache_dtype"),
-    [
-        ("portable", torch.float32, "auto"),
-        ("avx512", torch.bfloat16, "auto"),
-        ("amx", torch.float32, "auto"),
-        ("amx", torch.bfloat16, "fp8"),
-    ],
-)
-def test_what_holds_is_not(
-    kernels: str, dtype: torch.dtype, kv_cache_dtype: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deterministic, "instruction_set", lambda: kernels)
-    check_attention(dtype, kv_cache_dtype, "m")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_what_holds_is_kept(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    monkeypatch.setattr(deterministic, "instruction_set", lambda: "amx")
+    monkeypatch.setattr(deterministic, "use_invariant_attention", lambda: kept.append(dtype))
+    keep_attention(dtype, "m")
+    assert kept == [dtype]

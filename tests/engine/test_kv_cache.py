@@ -52,6 +52,16 @@ def test_memory_is_taken_only_when_it_is_written() -> None:
     assert resident() - before > 50 * 2**20
 
 
+def test_large_tensors_are_zeroed_and_written_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.kv_cache._LEAST_HUGE_BYTES", 1)
+    cache = KVCache(LAYERS, num_blocks=3, block_size=16, device=CPU)
+    for tensor in (*cache.keys, *cache.values):
+        assert tensor.data_ptr() % 64 == 0
+        assert not bool(tensor.float().any())
+        tensor[1] = 1
+        assert float(tensor.float().mean()) == pytest.approx(1 / 3)
+
+
 def test_a_given_number_of_blocks_is_taken_as_it_is() -> None:
     config = CacheConfig(num_blocks=7, kv_cache_memory_bytes=GIB)
     assert _blocks(config, _host(GIB)) == 7

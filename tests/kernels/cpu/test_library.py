@@ -18,8 +18,11 @@ from kernels.cpu_library import (
     supported_instruction_sets,
 )
 from kernels.errors import KernelError
+from kernels.grouped_linear.cases import GroupedLinearCase
 from kernels.paged_attention.cases import CASES, TOLERANCES
 from kernels.paged_attention.reference import paged_attention as reference
+from kernels.panel_linear.cases import TOLERANCES as LINEAR_TOLERANCES
+from kernels.panel_linear.weight import to_tiles
 from kernels.registry import resolve
 from tests.kernels.arguments import arguments
 from tests.kernels.cpu.long_cases import LONG_CASES
@@ -148,11 +151,28 @@ def emulated(tmp_path_factory):
 
 @needs_library
 @pytest.mark.slow
+@pytest.mark.parametrize("counts", [(1,), (40,), (0, 17, 33, 64, 100)])
+def test_code_around_amx_tiles_multiplies_like_the_reference(emulated, monkeypatch, counts):
+    from kernels.panel_linear import cpu, reference
+
+    monkeypatch.setattr(cpu, "_call", emulated.function("panel_linear", cpu._Arguments))
+    monkeypatch.setattr(cpu, "multiplies_tiles", lambda: True)
+    case = GroupedLinearCase(
+        name="x", counts=counts, num_inputs=352, num_outputs=150, has_bias=True
+    )
+    inputs = case.make_inputs(torch.bfloat16)
+    arguments_of_call = (inputs.x, to_tiles(inputs.weight), inputs.ends, inputs.bias.float())
+    output = cpu.panel_linear(*arguments_of_call)
+    LINEAR_TOLERANCES[torch.bfloat16].check(output, reference.panel_linear(*arguments_of_call))
+
+
+@needs_library
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES + LONG_CASES, ids=lambda case: case.name)
 def test_code_around_amx_tiles_agrees_with_the_reference(emulated, monkeypatch, case):
     from kernels.paged_attention import cpu
 
-    monkeypatch.setattr(cpu, "_call", emulated.function("paged_attention", cpu._Arguments))
+    monkeypatch.setattr(cpu, "_call", emulated.function("paged_attention", cpu.AttentionArguments))
     inputs = arguments(case.make_inputs(torch.bfloat16))
     output = cpu.paged_attention(**inputs)
     TOLERANCES[torch.bfloat16].check(output, reference(**inputs))
