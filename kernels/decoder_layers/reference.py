@@ -41,7 +41,7 @@ class _Layers:
         first = _norm(x, layer.input_norm) if update is None else _norm(update, layer.input_norm, x)
         head_dim = layer.key_cache.shape[-1]
         heads = _multiply(first, layer.qkv).view(len(x), -1, head_dim)
-        sizes = (self.num_heads, layer.key_cache.shape[2], layer.value_cache.shape[2])
+        sizes = [self.num_heads, layer.key_cache.shape[2], layer.value_cache.shape[2]]
         query, key, value = torch.split(heads, sizes, dim=1)
         if layer.query_norm is not None:
             query = _norm(query, layer.query_norm)
