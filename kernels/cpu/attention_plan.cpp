@@ -13,6 +13,7 @@
 #include <tuple>
 
 #include "attention_sharing.h"
+#include "threads.h"
 
 namespace headrace {
 namespace {
@@ -24,9 +25,10 @@ constexpr int64_t kOneHeadFrom = 32;
 // for float32 and bfloat16; 8-bit floats take as long as bfloat16.
 constexpr int64_t kTileOverhead[kNumKinds] = {16, 8, 8, 8};
 // Costs are in tiles times query vectors, 0.1 to 0.3 microseconds. Less is not worth another item.
-constexpr double kSmallestItem = 200;
-// Less is not worth waking another thread, which takes up to 50 microseconds.
-constexpr int64_t kSmallestShare = 1000;
+// (A team's threads take items in no time, and what is left over at the end counts.)
+constexpr double kSmallestItem = 200, kSmallestTeamItem = 40;
+// Less is not worth waking another thread, which takes up to 50 microseconds, or none in a team.
+constexpr int64_t kSmallestShare = 1000, kSmallestTeamShare = 40;
 // More items than threads, so that all finish at about the same time.
 constexpr int64_t kItemsPerThread = 16;
 
@@ -53,10 +55,14 @@ class Planner {
     add_wholes();
     double total = 0;
     for (const Item& whole : wholes_) total += whole.cost;
-    const int64_t worth = static_cast<int64_t>(total) / kSmallestShare;
+    const bool is_team = Team::current() != nullptr;
+    const int64_t worth =
+        static_cast<int64_t>(total) / (is_team ? kSmallestTeamShare : kSmallestShare);
     plan_.num_threads = std::clamp<int64_t>(worth, 1, std::max<int64_t>(args_.num_threads, 1));
     const double share = total / static_cast<double>(plan_.num_threads * kItemsPerThread);
-    const double limit = plan_.num_threads > 1 ? std::max(share, kSmallestItem) : total + 1;
+    const double limit = plan_.num_threads > 1
+                             ? std::max(share, is_team ? kSmallestTeamItem : kSmallestItem)
+                             : total + 1;
     for (const Item& whole : wholes_) cut(whole, limit);
     finish_targets();
     std::stable_sort(plan_.items.begin(), plan_.items.end(),

@@ -23,8 +23,9 @@ struct Chunk {
 
 // Reading a weight costs as much as multiplying it by so many rows.
 constexpr int64_t kRowsPerWeight = 4;
-// In weights times rows. Less is not worth waking another thread, which takes up to 50 microseconds.
-constexpr int64_t kSmallestShare = 1 << 21;
+// In weights times rows. Less is not worth waking another thread, which takes up to 50 microseconds,
+// or none in a team.
+constexpr int64_t kSmallestShare = 1 << 21, kSmallestTeamShare = 1 << 16;
 // Numbers of rows that a thread rounds at a time.
 constexpr int64_t kInputsPerTask = 1 << 16;
 
@@ -100,7 +101,8 @@ int panel_linear(const PanelLinearKernels& kernels, const PanelLinearArguments& 
     begin = end;
   }
   if (begin != args.num_rows) return kInvalid;
-  const int64_t shares = rows_and_reads * args.num_inputs * args.num_outputs / kSmallestShare;
+  const int64_t smallest = Team::current() == nullptr ? kSmallestShare : kSmallestTeamShare;
+  const int64_t shares = rows_and_reads * args.num_inputs * args.num_outputs / smallest;
   const int64_t num_threads = std::min(args.num_threads, std::max<int64_t>(shares, 1));
   // The rows of a chunk stay in the cache while the weights pass by.
   const int64_t count = static_cast<int64_t>(chunks.size()) * panels;
