@@ -1,16 +1,19 @@
-// Products of attention for many query vectors of BFloat16 on AMX tiles.
+// Attention of many query vectors of BFloat16 on AMX tiles.
 //
 // A tile is 16 rows of 64 bytes. One instruction multiplies 16 rows of 32 BFloat16 with 16 rows of
 // 16 pairs into 16 x 16 float32, which it adds up pairwise: other bits than ManyProducts gives, the
 // same to within float32 rounding. Weights are split into the sum of two BFloat16, so that nothing
 // is lost but the last bits of float32.
 //
+// Sums leave the tiles slowly. So all keys of a split are multiplied before the softmax, and all of
+// its values after it, and each sum leaves its tile once; within a split nothing is online.
+//
 // Scores of a chunk of tokens computed here and of a lone token computed by FewProducts differ in
-// their last bits. Where that matters (deterministic mode), choose the instruction set "avx512".
+// their last bits. Where that matters (deterministic mode), attention is computed without tiles.
 #pragma once
 
 #include "amx_tiles.h"
-#include "attention_cache.h"
+#include "attention_kernel.h"
 #include "tiled_rows.h"
 
 namespace headrace {
@@ -18,62 +21,61 @@ namespace HEADRACE_ISA {
 
 // Two tiles of rows times two tiles of columns use all eight tile registers.
 constexpr int64_t kTwoTiles = 32;
+constexpr int64_t kTilesPerSplit = kSplit / kTile;
 
-class TileProducts {
+class TileRunner {
  public:
   static constexpr int64_t kQueryMultiple = kTwoTiles;
 
-  static int64_t num_floats(const AttentionArguments& args, int64_t queries) {
-    const int64_t dim = padded_dim(args);
-    return queries * dim / 2 + dim / 2 * kTile + kTile / 2 * args.padded_value_dim() +
-           queries * kTile;
+  static int64_t scratch_floats(const AttentionArguments& args, int64_t queries) {
+    const int64_t dim = padded_dim(args), value_dim = args.padded_value_dim();
+    return 2 * State::num_floats(queries, value_dim) + queries * (dim / 2 + 2 * kSplit) +
+           (dim + value_dim) / 2 * kSplit;
   }
 
-  TileProducts(const AttentionArguments& args, int64_t queries, float* scratch)
+  TileRunner(const AttentionArguments& args, const Item& item, const Chunk* chunks, float* scratch)
       : args_(args),
+        item_(item),
+        chunks_(chunks + item.first_chunk),
+        queries_(item.num_queries),
+        padded_queries_(rounded_up(queries_, kQueryMultiple)),
+        all_(item.num_heads * padded_queries_),
         dim_(padded_dim(args)),
         value_dim_(args.padded_value_dim()),
-        query_(reinterpret_cast<BFloat16*>(scratch)),
-        keys_(reinterpret_cast<uint32_t*>(scratch + queries * dim_ / 2)),
-        values_(keys_ + dim_ / 2 * kTile),
-        upper_(reinterpret_cast<BFloat16*>(values_ + kTile / 2 * value_dim_)),
-        lower_(upper_ + queries * kTile) {
+        total_(State::at(scratch, all_)),
+        split_(State::at(scratch + state_floats(), all_)),
+        scores_(scratch + 2 * state_floats()),
+        query_(reinterpret_cast<BFloat16*>(scores_ + all_ * kSplit)),
+        upper_(query_ + all_ * dim_),
+        lower_(upper_ + all_ * kSplit),
+        keys_(reinterpret_cast<uint32_t*>(lower_ + all_ * kSplit)),
+        values_(keys_ + dim_ / 2 * kSplit) {
+    // All chunks have the keys of the first one.
+    const Chunk& chunk = chunks_[0];
+    const int64_t visible = args.first_visible(chunk.position);
+    const int64_t first = item.first_split * kSplit;
+    const int64_t behind = chunk.position + chunk.num_tokens;
+    const int64_t stop = (item.first_split + item.num_splits) * kSplit;
+    start_ = visible > first ? visible : first;
+    stop_ = behind < stop ? behind : stop;
+  }
+
+  void run(float* states) {
     configure_tiles();
-    __builtin_memset(query_, 0, queries * dim_ * sizeof(BFloat16));
-  }
-
-  ~TileProducts() { release_tiles(); }
-  TileProducts(const TileProducts&) = delete;
-
-  void load_query(int64_t q, const BFloat16* from) {
-    __builtin_memcpy(query_ + q * dim_, from, args_.key_dim * sizeof(BFloat16));
-  }
-
-  void score(int64_t first, int64_t queries, const Source<BFloat16>& from,
-             Upcoming<BFloat16>& upcoming, float* scores) {
-    pack_keys(from, upcoming);
-    const int64_t padded = rounded_up(queries, kTwoTiles);
-    for (int64_t row = 0; row < padded; row += kTwoTiles) {
-      for (int64_t column = from.begin / kTwoTiles * kTwoTiles; column < from.end;
-           column += kTwoTiles) {
-        score_block(query_ + (first + row) * dim_, keys_ + column, scores + row * kTile + column);
-      }
+    load_queries();
+    const bool is_merged = item_.num_states < 2;
+    const State first = states == nullptr ? total_ : State::at(states, all_);
+    for (int64_t i = 0; i < item_.num_splits; ++i) {
+      const State state = i == 0      ? first
+                          : is_merged ? split_
+                                      : State::at(states + i * state_floats(), all_);
+      attend_split((item_.first_split + i) * kSplit, state);
+      if (is_merged && i > 0) merge_states(first, state, all_, value_dim_);
     }
-    const Vec scale = splat(static_cast<float>(args_.scale));
-    for (int64_t i = 0; i < padded * kTile; i += kWidth)
-      store(scores + i, load(scores + i) * scale);
-  }
-
-  void add_values(float* weights, int64_t queries, const Source<BFloat16>& from,
-                  Upcoming<BFloat16>& upcoming, float* sums) {
-    pack_values(from, upcoming);
-    const int64_t padded = rounded_up(queries, kTwoTiles);
-    split_weights(weights, padded * kTile);
-    for (int64_t row = 0; row < padded; row += kTwoTiles) {
-      for (int64_t column = 0; column < value_dim_; column += kTwoTiles) {
-        add_block(row * kTile, from, values_ + column, sums + row * value_dim_ + column);
-      }
-    }
+    release_tiles();
+    if (states != nullptr) return;
+    write_output<BFloat16>(args_, chunks_[0], item_.first_head, item_.num_heads, padded_queries_,
+                           first);
   }
 
  private:
@@ -81,99 +83,205 @@ class TileProducts {
     return rounded_up(args.key_dim, kChunk);
   }
 
-  // Keys as columns of pairs: [dim / 2, kTile] words. Columns beside the visible ones may hold
+  int64_t state_floats() const { return State::num_floats(all_, value_dim_); }
+
+  void load_queries() {
+    __builtin_memset(query_, 0, all_ * dim_ * sizeof(BFloat16));
+    const auto* query = static_cast<const BFloat16*>(args_.query);
+    int64_t first = 0;
+    for (int64_t i = 0; i < item_.num_chunks; ++i) {
+      for_each_query(args_, chunks_[i], item_.first_head, item_.num_heads, padded_queries_,
+                     [&](int64_t q, int64_t token, int64_t query_head) {
+                       __builtin_memcpy(query_ + (first + q) * dim_,
+                                        query + token * args_.query_strides[0] +
+                                            query_head * args_.query_strides[1],
+                                        args_.key_dim * sizeof(BFloat16));
+                     });
+      first += chunks_[i].num_tokens * args_.group();
+    }
+  }
+
+  // The split that begins at position `from`: sets the state.
+  void attend_split(int64_t from, State state) {
+    begin_ = (start_ > from ? start_ - from : 0) / kTwoTiles * kTwoTiles;
+    end_ = rounded_up(stop_ < from + kSplit ? stop_ - from : kSplit, kTwoTiles);
+    const int64_t first_tile = begin_ / kTile, stop_tile = (end_ + kTile - 1) / kTile;
+    for (int64_t i = first_tile; i < stop_tile; ++i) {
+      const int64_t position = from + i * kTile;
+      tiles_[i].locate(args_, chunks_[0].row, position > start_ ? position : start_, start_, stop_);
+    }
+    for (int64_t head = 0; head < item_.num_heads; ++head) {
+      for (int64_t i = first_tile; i < stop_tile; ++i) pack(tiles_[i], i * kTile, head);
+      const int64_t first = head * padded_queries_;
+      for (int64_t row = 0; row < padded_queries_; row += kTwoTiles) {
+        for (int64_t column = begin_; column < end_; column += kTwoTiles) {
+          score_block(query_ + (first + row) * dim_, keys_ + column, scores_ + row * kSplit + column);
+        }
+      }
+      weigh(from, first, state);
+      for (int64_t row = 0; row < padded_queries_; row += kTwoTiles) {
+        for (int64_t column = 0; column < value_dim_; column += kTwoTiles) {
+          sum_block(row * kSplit, values_ + column,
+                    state.values + (first + row) * value_dim_ + column);
+        }
+      }
+    }
+  }
+
+  void pack(const Tile& tile, int64_t first, int64_t head) {
+    const int64_t kv_head = item_.first_head + head;
+    const auto* keys =
+        static_cast<const BFloat16*>(args_.key_cache) + kv_head * args_.key_strides[2];
+    const auto* values =
+        static_cast<const BFloat16*>(args_.value_cache) + kv_head * args_.value_strides[2];
+    pack_keys({keys, tile.key_offsets}, tile.begin, tile.end, first);
+    pack_values({values, tile.value_offsets}, tile.begin, tile.end, first);
+  }
+
+  // Keys as columns of pairs: [dim / 2, kSplit] words. Columns beside the visible ones may hold
   // anything.
-  void pack_keys(const Source<BFloat16>& from, Upcoming<BFloat16>& upcoming) {
-    for (int64_t column = from.begin / kWidth * kWidth; column < from.end; column += kWidth) {
-      for (int key = 0; key < kWidth; ++key) upcoming.fetch_row();
+  void pack_keys(Rows<BFloat16> keys, int64_t begin, int64_t end, int64_t first) {
+    for (int64_t column = begin / kWidth * kWidth; column < end; column += kWidth) {
       for (int64_t start = 0; start < dim_; start += kChunk) {
         BitVec words[kWidth];
 #pragma GCC unroll 16
         for (int key = 0; key < kWidth; ++key) {
-          words[key] = load_pairs(from.keys[column + key], start, args_.key_dim);
+          words[key] = load_pairs(keys[column + key], start, args_.key_dim);
         }
         transpose(words);
 #pragma GCC unroll 16
         for (int pair = 0; pair < kWidth; ++pair) {
-          uint32_t* to = keys_ + (start / 2 + pair) * kTile + column;
+          uint32_t* to = keys_ + (start / 2 + pair) * kSplit + first + column;
           __builtin_memcpy(to, &words[pair], sizeof words[pair]);
         }
       }
     }
   }
 
-  // Values as rows of pairs of keys: [kTile / 2, value_dim] words, columns in the order of
+  // Values as rows of pairs of keys: [kSplit / 2, value_dim] words, columns in the order of
   // load_vectors, zeros for keys beside the visible ones.
-  void pack_values(const Source<BFloat16>& from, Upcoming<BFloat16>& upcoming) {
-    for (int64_t key = from.begin / kTwoTiles * kTwoTiles; key < rounded_up(from.end, kTwoTiles);
-         key += 2) {
-      upcoming.fetch_row();
-      upcoming.fetch_row();
-      const bool has_first = key >= from.begin && key < from.end;
-      const bool has_second = key + 1 >= from.begin && key + 1 < from.end;
+  void pack_values(Rows<BFloat16> values, int64_t begin, int64_t end, int64_t first) {
+    for (int64_t key = begin / kTwoTiles * kTwoTiles; key < rounded_up(end, kTwoTiles); key += 2) {
+      const bool has_first = key >= begin && key < end;
+      const bool has_second = key + 1 >= begin && key + 1 < end;
       for (int64_t start = 0; start < value_dim_; start += kChunk) {
-        const BitVec first =
-            has_first ? load_pairs(from.values[key], start, args_.value_dim) : BitVec{};
-        const BitVec second =
-            has_second ? load_pairs(from.values[key + 1], start, args_.value_dim) : BitVec{};
-        const BitVec even = (first & 0xffffu) | (second << 16);
-        const BitVec odd = (first >> 16) | (second & 0xffff0000u);
-        uint32_t* to = values_ + key / 2 * value_dim_ + start;
+        const BitVec even_key =
+            has_first ? load_pairs(values[key], start, args_.value_dim) : BitVec{};
+        const BitVec odd_key =
+            has_second ? load_pairs(values[key + 1], start, args_.value_dim) : BitVec{};
+        const BitVec even = (even_key & 0xffffu) | (odd_key << 16);
+        const BitVec odd = (even_key >> 16) | (odd_key & 0xffff0000u);
+        uint32_t* to = values_ + (first + key) / 2 * value_dim_ + start;
         __builtin_memcpy(to, &even, sizeof even);
         __builtin_memcpy(to + kWidth, &odd, sizeof odd);
       }
     }
   }
 
-  // weight = upper + lower + less than 2^-16 of it.
-  void split_weights(const float* weights, int64_t count) {
-    for (int64_t i = 0; i < count; i += kWidth) {
-      const Vec weight = load(weights + i);
+  // Scores of all queries of a head become weights; maxima and sums are those of the split.
+  void weigh(int64_t from, int64_t first, State state) {
+    const int64_t group = args_.group();
+    int64_t q = 0;
+    for (int64_t i = 0; i < item_.num_chunks; ++i) {
+      const Chunk& chunk = chunks_[i];
+      for (int64_t token = 0; token < chunk.num_tokens; ++token) {
+        const int64_t position = chunk.position + token;
+        const int64_t visible = args_.first_visible(position), low = visible - from;
+        for (int64_t g = 0; g < group; ++g, ++q) {
+          weigh_row(q, low > start_ - from ? low : start_ - from, position + 1 - from,
+                    state.maximum[first + q], state.sum[first + q]);
+        }
+      }
+    }
+    for (; q < padded_queries_; ++q) {
+      state.maximum[first + q] = -__builtin_inff();
+      state.sum[first + q] = 0;
+      clear_weights(q);
+    }
+  }
+
+  void clear_weights(int64_t q) {
+    const int64_t bytes = (end_ - begin_) * sizeof(BFloat16);
+    __builtin_memset(upper_ + q * kSplit + begin_, 0, bytes);
+    __builtin_memset(lower_ + q * kSplit + begin_, 0, bytes);
+  }
+
+  // The keys [low, high) of the split are visible.
+  void weigh_row(int64_t q, int64_t low, int64_t high, float& maximum_score, float& sum) {
+    float* scores = scores_ + q * kSplit;
+    const Vec scale = splat(static_cast<float>(args_.scale));
+    const auto first = static_cast<int32_t>(low < 0 ? 0 : low > kSplit ? kSplit : low);
+    const auto stop = static_cast<int32_t>(high > kSplit ? kSplit : high < 0 ? 0 : high);
+    Vec highest = splat(-__builtin_inff());
+    for (int64_t i = begin_; i < end_; i += kWidth) {
+      Vec score = load(scores + i) * scale;
+      if (args_.softcap != 0) {
+        const auto cap = static_cast<float>(args_.softcap);
+        score = hyperbolic_tangent(score * (1.0f / cap)) * cap;
+      }
+      if (i < first || i + kWidth > stop) {
+        const IntVec lane = iota() + static_cast<int32_t>(i);
+        score = lane >= first ? score : splat(-__builtin_inff());
+        score = lane < stop ? score : splat(-__builtin_inff());
+      }
+      store(scores + i, score);
+      highest = maximum(highest, score);
+    }
+    maximum_score = reduce_maximum(highest);
+    sum = 0;
+    if (maximum_score == -__builtin_inff()) return clear_weights(q);
+    const Vec shift = splat(maximum_score);
+    Vec total{};
+    for (int64_t i = begin_; i < end_; i += kWidth) {
+      const Vec weight = exponential(load(scores + i) - shift);
+      total += weight;
+      // weight = upper + lower + less than 2^-16 of it.
       const BitVec upper = (BitVec)weight & 0xffff0000u;
       const BitVec lower = (BitVec)(weight - (Vec)upper);
       const HalfVec upper_half = narrowed(upper >> 16), lower_half = narrowed(lower >> 16);
-      __builtin_memcpy(upper_ + i, &upper_half, sizeof upper_half);
-      __builtin_memcpy(lower_ + i, &lower_half, sizeof lower_half);
+      __builtin_memcpy(upper_ + q * kSplit + i, &upper_half, sizeof upper_half);
+      __builtin_memcpy(lower_ + q * kSplit + i, &lower_half, sizeof lower_half);
     }
+    sum = reduce_sum(total);
   }
 
   // scores[32, 32] = query[32, dim] x keys[dim, 32]. Tiles 0 to 3 are sums, 4 and 5 rows, 6 and 7
   // columns.
   void score_block(const BFloat16* query, const uint32_t* keys, float* scores) const {
-    const int64_t query_stride = dim_ * sizeof(BFloat16), key_stride = kTile * sizeof(uint32_t);
+    const int64_t query_stride = dim_ * sizeof(BFloat16), key_stride = kSplit * sizeof(uint32_t);
+    zero_sums();
+    for (int64_t start = 0; start < dim_; start += kTwoTiles) {
+      HEADRACE_TILE_LOAD(4, query + start, query_stride);
+      HEADRACE_TILE_LOAD(5, query + kTileRows * dim_ + start, query_stride);
+      HEADRACE_TILE_LOAD(6, keys + start / 2 * kSplit, key_stride);
+      HEADRACE_TILE_LOAD(7, keys + start / 2 * kSplit + kTileRows, key_stride);
+      multiply_tiles();
+    }
+    store_sums(scores, kSplit);
+  }
+
+  // sums[32, 32] = weights[32, kSplit] x values[kSplit, 32].
+  void sum_block(int64_t weight, const uint32_t* values, float* sums) const {
+    const int64_t stride = value_dim_ * sizeof(float), weight_stride = kSplit * sizeof(BFloat16);
+    zero_sums();
+    for (int64_t key = begin_; key < end_; key += kTwoTiles) {
+      HEADRACE_TILE_LOAD(6, values + key / 2 * value_dim_, stride);
+      HEADRACE_TILE_LOAD(7, values + key / 2 * value_dim_ + kTileRows, stride);
+      HEADRACE_TILE_LOAD(4, upper_ + weight + key, weight_stride);
+      HEADRACE_TILE_LOAD(5, upper_ + weight + kTileRows * kSplit + key, weight_stride);
+      multiply_tiles();
+      HEADRACE_TILE_LOAD(4, lower_ + weight + key, weight_stride);
+      HEADRACE_TILE_LOAD(5, lower_ + weight + kTileRows * kSplit + key, weight_stride);
+      multiply_tiles();
+    }
+    store_sums(sums, value_dim_);
+  }
+
+  HEADRACE_INLINE_MEMBER static void zero_sums() {
     HEADRACE_TILE_ZERO(0);
     HEADRACE_TILE_ZERO(1);
     HEADRACE_TILE_ZERO(2);
     HEADRACE_TILE_ZERO(3);
-    for (int64_t start = 0; start < dim_; start += kTwoTiles) {
-      HEADRACE_TILE_LOAD(4, query + start, query_stride);
-      HEADRACE_TILE_LOAD(5, query + kTileRows * dim_ + start, query_stride);
-      HEADRACE_TILE_LOAD(6, keys + start / 2 * kTile, key_stride);
-      HEADRACE_TILE_LOAD(7, keys + start / 2 * kTile + kTileRows, key_stride);
-      multiply_tiles();
-    }
-    store_sums(scores, kTile);
-  }
-
-  // sums[32, 32] += weights[32, kTile] x values[kTile, 32].
-  void add_block(int64_t weight, const Source<BFloat16>& from, const uint32_t* values,
-                 float* sums) const {
-    const int64_t stride = value_dim_ * sizeof(float), weight_stride = kTile * sizeof(BFloat16);
-    HEADRACE_TILE_LOAD(0, sums, stride);
-    HEADRACE_TILE_LOAD(1, sums + kTileRows, stride);
-    HEADRACE_TILE_LOAD(2, sums + kTileRows * value_dim_, stride);
-    HEADRACE_TILE_LOAD(3, sums + kTileRows * value_dim_ + kTileRows, stride);
-    for (int64_t key = from.begin / kTwoTiles * kTwoTiles; key < from.end; key += kTwoTiles) {
-      HEADRACE_TILE_LOAD(6, values + key / 2 * value_dim_, stride);
-      HEADRACE_TILE_LOAD(7, values + key / 2 * value_dim_ + kTileRows, stride);
-      HEADRACE_TILE_LOAD(4, upper_ + weight + key, weight_stride);
-      HEADRACE_TILE_LOAD(5, upper_ + weight + kTileRows * kTile + key, weight_stride);
-      multiply_tiles();
-      HEADRACE_TILE_LOAD(4, lower_ + weight + key, weight_stride);
-      HEADRACE_TILE_LOAD(5, lower_ + weight + kTileRows * kTile + key, weight_stride);
-      multiply_tiles();
-    }
-    store_sums(sums, value_dim_);
   }
 
   HEADRACE_INLINE_MEMBER static void multiply_tiles() {
@@ -192,12 +300,31 @@ class TileProducts {
   }
 
   const AttentionArguments& args_;
-  const int64_t dim_, value_dim_;
+  const Item& item_;
+  const Chunk* const chunks_;
+  const int64_t queries_, padded_queries_;  // of a KV head
+  const int64_t all_;                       // over the item's heads, padded
+  const int64_t dim_, value_dim_;           // padded
+  const State total_, split_;
+  float* const scores_;  // [padded queries, kSplit], of one head
   BFloat16* const query_;
+  BFloat16* const upper_;  // weights, like scores
+  BFloat16* const lower_;
   uint32_t* const keys_;
   uint32_t* const values_;
-  BFloat16* const upper_;
-  BFloat16* const lower_;
+  int64_t start_, stop_;  // the positions that are visible to some token of the item
+  int64_t begin_, end_;   // of the split at hand, in whole tiles
+  Tile tiles_[kTilesPerSplit];
+};
+
+struct TileEntry {
+  static void run(const AttentionArguments& args, const Item& item, const Chunk* chunks,
+                  float* scratch, float* states) {
+    TileRunner(args, item, chunks, scratch).run(states);
+  }
+
+  static constexpr ItemKernel kKernel = {TileRunner::kQueryMultiple, TileRunner::scratch_floats,
+                                         run, merge_parts<BFloat16>};
 };
 
 }  // namespace HEADRACE_ISA

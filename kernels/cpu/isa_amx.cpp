@@ -4,14 +4,13 @@
 #define HEADRACE_WIDTH 16
 
 #include "attention_amx.h"
-#include "attention_kernel.h"
 #include "kernels.h"
 #include "tile_linear_kernel.h"
 
 namespace headrace {
 
 extern const ItemKernel kAmxAttention;
-const ItemKernel kAmxAttention = amx::ItemEntry<amx::BFloat16, amx::BFloat16, amx::TileProducts>::kKernel;
+const ItemKernel kAmxAttention = amx::TileEntry::kKernel;
 
 extern const TiledLinearKernels kAmxTiledLinear;
 const TiledLinearKernels kAmxTiledLinear = {amx::tile_rows, amx::tile_linear_item};
