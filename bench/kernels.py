@@ -25,6 +25,9 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from kernels.cpu_library import instruction_set
+from kernels.decoder_layers.cases import CASES as DECODERS
+from kernels.decoder_layers.cases import tolerance_of, with_own_caches
+from kernels.decoder_layers.reference import decoder_layers as decoder_reference
 from kernels.float8 import FLOAT8
 from kernels.paged_attention.cases import PagedAttentionCase
 from kernels.panel_linear.int8 import quantize
@@ -83,6 +86,8 @@ def main() -> int:
         limits = _measure_limits()
         _print_line(instruction_set=instruction_set(), threads=options.threads, **limits)
         red = [op for op in PACKAGES if options.only in op and not _passes(op)]
+        if options.only in "decoder_layers" and not _decoders_pass():
+            red.append("decoder_layers")
         for op in red:
             _print_line(op=op, red=True)
         for task in _tasks(options.only, red):
@@ -139,6 +144,25 @@ def _passes(op: str) -> bool:
                 except AssertionError as error:
                     print(f"{op} is red in {case.name}, {dtype}: {error}", file=sys.stderr)
                     return False
+    return True
+
+
+def _decoders_pass() -> bool:
+    """`_passes` for "decoder_layers", whose steps follow each other; the ops in it are timed."""
+    for case in DECODERS:
+        layers = case.make_layers()
+        slow = decoder_reference(with_own_caches(layers), num_heads=case.num_heads)
+        fast = resolve("decoder_layers", "cpu")(layers, num_heads=case.num_heads)
+        for step in case.make_steps():
+            made, expected = (
+                each(x, step.cos, step.sin, step.tables) + x
+                for each, x in ((fast, step.x.clone()), (slow, step.x.clone()))
+            )
+            try:
+                tolerance_of(case).check(made, expected)
+            except AssertionError as error:
+                print(f"decoder_layers is red in {case.name}: {error}", file=sys.stderr)
+                return False
     return True
 
 

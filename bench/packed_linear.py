@@ -5,7 +5,8 @@ Qwen3-0.6B's shapes.
 
 One JSON line for each number of rows: milliseconds of the four products of a layer and of the head,
 the best of several runs in turns, with weights that come from memory as in a model. Weights in
-panels are bfloat16, whatever the dtype. On a machine that does other things the ratios still hold,
+panels are bfloat16, whatever the dtype; for bfloat16 they are in AMX's tiles, where there are some.
+On a machine that does other things the ratios still hold,
 the times do not.
 """
 
@@ -21,7 +22,8 @@ from torch.nn import functional
 
 from engine.model.invariant_product import InvariantProduct
 from engine.model.packed import pack, packed_product
-from kernels.panel_linear.weight import PanelWeights, to_panels
+from kernels.cpu_library import multiplies_tiles
+from kernels.panel_linear.weight import PanelWeights, to_panels, to_tiles
 from kernels.registry import resolve
 
 _LAYER = ((1024, 4096), (2048, 1024), (1024, 6144), (3072, 1024))  # in, out
@@ -67,7 +69,13 @@ class _Weight:
 def _weights(shape: tuple[int, int], dtype: torch.dtype) -> list[_Weight]:
     """Copies of one weight."""
     plain = [torch.randn(shape[1], shape[0]).to(dtype) for _ in range(_COPIES)]
-    return [_Weight(each, pack(each), to_panels(each[None], torch.bfloat16)) for each in plain]
+    return [_Weight(each, pack(each), _in_panels(each)) for each in plain]
+
+
+def _in_panels(weight: Tensor) -> PanelWeights:
+    if weight.dtype == torch.bfloat16 and multiplies_tiles():
+        return to_tiles(weight[None])
+    return to_panels(weight[None], torch.bfloat16)
 
 
 def _times(rows: int, weights: list[_Weight]) -> tuple[float, ...]:

@@ -3,7 +3,6 @@
 #include "attention.h"
 
 #include <atomic>
-#include <cstdlib>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -11,30 +10,10 @@
 #include "attention_plan.h"
 #include "status.h"
 #include "threads.h"
+#include "workspace.h"
 
 namespace headrace {
 namespace {
-
-// Memory that grows as needed and stays for the next call: fresh pages would cost more than the
-// work on them.
-class Workspace {
- public:
-  ~Workspace() { std::free(memory_); }
-
-  float* floats(int64_t count) {
-    const size_t size = static_cast<size_t>(rounded_up(count * 4, 64));
-    if (size > size_) {
-      std::free(memory_);
-      memory_ = std::aligned_alloc(64, size);
-      size_ = memory_ == nullptr ? 0 : size;
-    }
-    return static_cast<float*>(memory_);
-  }
-
- private:
-  void* memory_ = nullptr;
-  size_t size_ = 0;
-};
 
 template <class Body>
 int status_of(const Body& body) {
@@ -53,8 +32,8 @@ int status_of(const Body& body) {
 void run_plan(const AttentionArguments& args, const Plan& plan) {
   thread_local Workspace workspace;
   const int64_t per_thread = plan.num_scratch_floats;
-  float* memory = workspace.floats(per_thread * plan.num_threads + plan.num_state_floats);
-  if (memory == nullptr) throw std::bad_alloc();
+  auto* memory = static_cast<float*>(workspace.bytes(
+      static_cast<size_t>(per_thread * plan.num_threads + plan.num_state_floats) * sizeof(float)));
   float* states = memory + per_thread * plan.num_threads;
   const auto remaining = std::make_unique<std::atomic<int64_t>[]>(plan.targets.size());
   for (size_t i = 0; i < plan.targets.size(); ++i) remaining[i] = plan.targets[i].num_parts;

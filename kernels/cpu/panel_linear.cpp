@@ -9,6 +9,7 @@
 
 #include "status.h"
 #include "threads.h"
+#include "workspace.h"
 
 namespace headrace {
 namespace {
@@ -59,20 +60,21 @@ class Tiled {
  public:
   Tiled(const TiledLinearKernels& kernels, const PanelLinearArguments& args,
         const std::vector<Chunk>& chunks, int64_t num_threads)
-      : numbers_(kTileRows * args.num_inputs),
-        rows_(new (kAlignment) uint16_t[num_tiles(chunks) * numbers_]) {
+      : numbers_(kTileRows * args.num_inputs), rows_(room(num_tiles(chunks) * numbers_)) {
     for_each(static_cast<int64_t>(chunks.size()), num_threads, [&](int64_t index, int64_t) {
       const Chunk& chunk = chunks[index];
       kernels.tile(args, chunk.begin, chunk.end, rows_ + chunk.first_tile * numbers_);
     });
   }
-  ~Tiled() { operator delete[](rows_, kAlignment); }
-  Tiled(const Tiled&) = delete;
 
   const uint16_t* of(const Chunk& chunk) const { return rows_ + chunk.first_tile * numbers_; }
 
  private:
-  static constexpr std::align_val_t kAlignment{64};
+  // Good until the calling thread asks again.
+  static uint16_t* room(int64_t numbers) {
+    thread_local Workspace workspace;
+    return static_cast<uint16_t*>(workspace.bytes(static_cast<size_t>(numbers) * sizeof(uint16_t)));
+  }
 
   static int64_t num_tiles(const std::vector<Chunk>& chunks) {
     return chunks.empty() ? 0 : chunks.back().end_tile();

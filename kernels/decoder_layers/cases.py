@@ -15,12 +15,14 @@ from kernels.panel_linear.int8 import quantize
 from kernels.panel_linear.weight import PanelWeights, to_panels, to_tiles
 from kernels.tolerance import Tolerance
 
-__all__ = ["CASES", "TOLERANCES", "DecoderCase", "Step", "with_own_caches"]
+__all__ = ["CASES", "DecoderCase", "Step", "tolerance_of", "with_own_caches"]
 
-TOLERANCES = {
+_TOLERANCES = {
     torch.float32: Tolerance(5e-5, 2e-5),
     torch.bfloat16: Tolerance(0.06, 0.04),
 }
+# Rows that are rounded to int8 fall on another integer where float32 sums differ in a last bit.
+_ROUNDED = Tolerance(0.2, 0.05)
 _BLOCK_SIZE, _NUM_BLOCKS = 4, 40
 
 
@@ -118,6 +120,11 @@ class DecoderCase:
                     torch.cat(slots).to(torch.int64),
                 ),
             )
+
+
+def tolerance_of(case: DecoderCase) -> Tolerance:
+    """How far results may be apart."""
+    return _ROUNDED if case.weights == "rounded" else _TOLERANCES[case.dtype]
 
 
 def with_own_caches(layers: Sequence[DecoderLayer]) -> list[DecoderLayer]:

@@ -9,14 +9,11 @@ import torch
 from torch import Tensor
 
 from kernels.cpu_library import multiplies_int8, multiplies_tiles, use_invariant_attention
-from kernels.decoder_layers.cases import CASES, TOLERANCES, DecoderCase, Step, with_own_caches
+from kernels.decoder_layers.cases import CASES, DecoderCase, Step, tolerance_of, with_own_caches
 from kernels.decoder_layers.layer import DecoderLayer, StepTables
 from kernels.decoder_layers.reference import decoder_layers as reference
 from kernels.registry import resolve
-from kernels.tolerance import Tolerance
 
-# Rows that are rounded to int8 fall on another integer where float32 sums differ in a last bit.
-_ROUNDED = Tolerance(0.2, 0.05)
 _BY_NAME = {case.name: case for case in CASES}
 
 
@@ -42,7 +39,7 @@ def test_it_agrees_with_the_reference(compiled: str, case: DecoderCase, num_thre
     others = with_own_caches(layers)
     fast = compiled_layers(layers, case)
     slow = reference(others, num_heads=case.num_heads)
-    tolerance = _ROUNDED if case.weights == "rounded" else TOLERANCES[case.dtype]
+    tolerance = tolerance_of(case)
     for step in case.make_steps():
         tolerance.check(run(fast, step), run(slow, step))
     for ours, theirs in zip(layers, others, strict=True):
