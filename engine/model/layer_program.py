@@ -57,7 +57,9 @@ class LayerProgram:
         if not hasattr(attend, "caches") or not is_possible(self._parts):
             return None
         layers = [_described(parts, attend) for parts in self._parts]
-        return self._make(layers, num_heads=self._parts[0].num_heads)
+        made = self._make(layers, num_heads=self._parts[0].num_heads)
+        # Layer by layer, more is compiled than in the reference of the whole.
+        return made if made.is_compiled else None
 
 
 def is_possible(parts: Sequence[LayerParts]) -> bool:

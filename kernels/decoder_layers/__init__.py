@@ -15,7 +15,10 @@ __all__ = ["DecoderLayers", "MakeDecoderLayers"]
 
 
 class DecoderLayers(Protocol):
-    """Layers, ready to compute steps."""
+    """Layers, ready to compute steps. `is_compiled`: not by the reference."""
+
+    @property
+    def is_compiled(self) -> bool: ...
 
     def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, tables: StepTables) -> Tensor:
         """What each layer computes of what the one before it left: attention over all that is

@@ -72,6 +72,8 @@ _call = _library.function("decoder_layers", _Arguments)
 
 
 class _CompiledLayers:
+    is_compiled = True
+
     def __init__(self, layers: Sequence[DecoderLayer], num_heads: int) -> None:
         first = layers[0]
         self._layers = tuple(layers)  # the tensors that `_table` points into

@@ -21,6 +21,7 @@ __all__ = ["decoder_layers"]
 class _Layers:
     layers: tuple[DecoderLayer, ...]
     num_heads: int
+    is_compiled: bool = False
 
     def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, tables: StepTables) -> Tensor:
         update = None

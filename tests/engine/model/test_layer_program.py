@@ -65,6 +65,13 @@ def test_quantised_weights_are_computed_together(checkpoints: Path) -> None:
     assert decoder_of(loaded)._program._layers is not None  # type: ignore[union-attr]
 
 
+def test_half_precision_that_is_not_compiled_keeps_its_layers(checkpoints: Path) -> None:
+    loaded = load_tiny("qwen3", checkpoints, dtype="float16", quantization="int8")
+    assert is_possible(decoder_of(loaded).parts)
+    assert len(tokens(loaded)) == 4
+    assert decoder_of(loaded)._program._layers is None  # type: ignore[union-attr]
+
+
 def test_without_compiled_kernels_layers_follow_each_other(
     checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
