@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from kernels.activation.reference import silu_mul
+from kernels.decoder_layers import DecoderLayers
 from kernels.decoder_layers.layer import DecoderLayer, NormWeight, PanelProduct, StepTables
 from kernels.kv_cache.reference import write_kv
 from kernels.paged_attention.reference import paged_attention
@@ -66,7 +67,7 @@ class _Layers:
         return _multiply(silu_mul(gate, up), layer.down)
 
 
-def decoder_layers(layers: Sequence[DecoderLayer], *, num_heads: int) -> _Layers:
+def decoder_layers(layers: Sequence[DecoderLayer], *, num_heads: int) -> DecoderLayers:
     """See `kernels.decoder_layers.MakeDecoderLayers`."""
     return _Layers(tuple(layers), num_heads)
 

@@ -9,6 +9,7 @@ import torch
 from kernels import registry
 from kernels.activation import GeluMul, SiluMul
 from kernels.errors import AlreadyRegisteredError, KernelError, UnknownOpError
+from kernels.decoder_layers import MakeDecoderLayers
 from kernels.grouped_linear import GroupedLinear
 from kernels.kv_cache import WriteKV
 from kernels.paged_attention import PagedAttention
@@ -22,6 +23,7 @@ from kernels.sampling import Logprobs, Sample
 
 ROOT = Path(__file__).parents[2]
 PROTOCOLS = {
+    "decoder_layers": MakeDecoderLayers,
     "gelu_mul": GeluMul,
     "grouped_linear": GroupedLinear,
     "logprobs": Logprobs,
