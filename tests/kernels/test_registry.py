@@ -8,8 +8,8 @@ import torch
 
 from kernels import registry
 from kernels.activation import GeluMul, SiluMul
-from kernels.errors import AlreadyRegisteredError, KernelError, UnknownOpError
 from kernels.decoder_layers import MakeDecoderLayers
+from kernels.errors import AlreadyRegisteredError, KernelError, UnknownOpError
 from kernels.grouped_linear import GroupedLinear
 from kernels.kv_cache import WriteKV
 from kernels.paged_attention import PagedAttention
