@@ -7,7 +7,6 @@ so several engines can live in one process.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,21 +16,7 @@ from engine.model.interface import register_attention, unregister_attention
 from kernels.decoder_layers.layer import StepTables
 from kernels.registry import resolve
 
-__all__ = ["AttentionStep", "PagedAttention"]
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionStep:
-    """Where the tokens of one step are: R rows, T tokens.
-
-    block_table: [R, blocks] int32, padded with 0. cu_seqlens_q: [R + 1] int32, [0, ..., T].
-    seq_lens: [R] int32, tokens of each row after the step. slot_mapping: [T] int64.
-    """
-
-    block_table: Tensor
-    cu_seqlens_q: Tensor
-    seq_lens: Tensor
-    slot_mapping: Tensor
+__all__ = ["PagedAttention"]
 
 
 class PagedAttention:
@@ -43,18 +28,11 @@ class PagedAttention:
     def __init__(
         self, layers: Sequence[nn.Module], kv_cache: KVCache, *, device: torch.device
     ) -> None:
-        self.step: AttentionStep | None = None
+        self.step: StepTables | None = None
         self._caches = {layer: kv_cache.layer(index) for index, layer in enumerate(layers)}
         self._write_kv = resolve("write_kv", device)
         self._attend = resolve("paged_attention", device)
         self.name = register_attention(self)
-
-    @property
-    def tables(self) -> StepTables:
-        """Where the tokens of the present step are."""
-        step = self.step
-        assert step is not None, "attention was called outside of a step"
-        return StepTables(step.block_table, step.cu_seqlens_q, step.seq_lens, step.slot_mapping)
 
     def caches(self, module: nn.Module) -> tuple[Tensor, Tensor]:
         """Keys and values of an attention module, [blocks, block_size, num_kv_heads, dim] each."""

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from engine.attention import AttentionStep
 from engine.batch import StepInputs
+from kernels.decoder_layers.layer import StepTables
 
 __all__ = ["ForwardInputs", "forward_arrays"]
 
@@ -28,13 +28,13 @@ class ForwardInputs:
     input_ids: Tensor
     positions: Tensor
     logit_indices: Tensor
-    attention: AttentionStep
+    attention: StepTables
 
     @classmethod
     def of(cls, tensors: Sequence[Tensor]) -> "ForwardInputs":
         """From the tensors of `forward_arrays`, in its order."""
         input_ids, positions, logit_indices, slot_mapping, cu_seqlens_q, seq_lens, table = tensors
-        attention = AttentionStep(
+        attention = StepTables(
             block_table=table,
             cu_seqlens_q=cu_seqlens_q,
             seq_lens=seq_lens,

@@ -65,12 +65,8 @@ class KVCache:
             self.values = [
                 _zeros((*shape, x.num_kv_heads, x.value_dim), x.dtype, device) for x in layers
             ]
-        except (
-            MemoryError,
-            OSError,
-            OverflowError,
-            RuntimeError,
-        ) as error:  # torch raises the last
+        # torch's out-of-memory is a RuntimeError, mmap's an OSError or OverflowError.
+        except (MemoryError, OSError, OverflowError, RuntimeError) as error:
             size = format_bytes(num_blocks * block_size * sum(x.bytes_per_token for x in layers))
             raise CacheSizeError(
                 f"the KV cache of {num_blocks} blocks ({size}) does not fit on {device}; "

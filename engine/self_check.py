@@ -12,11 +12,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from engine.attention import AttentionStep, PagedAttention
+from engine.attention import PagedAttention
 from engine.errors import ModelRefusedError
 from engine.kv_cache import KVCache
 from engine.model.load import LoadedModel
 from engine.model.refusals import refused_if_it_fails
+from kernels.decoder_layers.layer import StepTables
 
 __all__ = ["check_paged_attention", "own_logits"]
 
@@ -102,9 +103,9 @@ def _paged_logits(loaded: LoadedModel, token_ids: Tensor) -> Tensor:
     return _centre(logits)
 
 
-def _step(table: Tensor, positions: Tensor) -> AttentionStep:
+def _step(table: Tensor, positions: Tensor) -> StepTables:
     blocks = table[positions // _BLOCK_SIZE].to(torch.int64)
-    return AttentionStep(
+    return StepTables(
         block_table=table.unsqueeze(0),
         cu_seqlens_q=table.new_tensor([0, len(positions)]),
         seq_lens=(positions[-1:] + 1).to(torch.int32),

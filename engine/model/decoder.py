@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import MoeModelOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from engine.model.layer_parts import GatedMlp, LayerParts, Norm, Product, Projection, SparseMlp
+from engine.model.layer_parts import GatedMlp, LayerParts, Product, Projection, SparseMlp
 from engine.model.layer_program import LayerProgram
+from kernels.decoder_layers.layer import Norm
 from kernels.registry import resolve
 
 __all__ = ["FusedDecoder", "FusedDecoderLayer"]

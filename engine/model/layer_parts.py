@@ -11,11 +11,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kernels.decoder_layers.layer import Norm
+
 __all__ = [
     "GatedMlp",
     "LayerParts",
     "Multiply",
-    "Norm",
     "Product",
     "Projection",
     "SparseMlp",
@@ -35,14 +36,6 @@ class Projection:
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.multiply(x, self.weight, self.bias)
-
-
-@dataclass(frozen=True, slots=True)
-class Norm:
-    """An RMS norm whose weight [D] is multiplied in the dtype of its input."""
-
-    weight: Tensor
-    eps: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +78,10 @@ class LayerParts:
     post_attention_norm: Norm
     query_norm: Norm | None = None
     key_norm: Norm | None = None
+
+    @property
+    def products(self) -> tuple[Product, ...] | None:
+        """All four, in the order of their turns; None where the last two are a mixture's."""
+        if isinstance(self.mlp, SparseMlp):
+            return None
+        return (self.qkv, self.output, self.mlp.gate_up, self.mlp.down)

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from engine.model.layer_parts import GatedMlp, LayerParts, Norm, Product
+from engine.model.layer_parts import LayerParts, Product
 from engine.model.panels import PanelLayer
 from kernels.cpu_library import instruction_set
 from kernels.decoder_layers import DecoderLayers
-from kernels.decoder_layers.layer import DecoderLayer, NormWeight, PanelProduct, StepTables
+from kernels.decoder_layers.layer import DecoderLayer, PanelProduct, StepTables
 from kernels.registry import resolve
 
 __all__ = ["LayerProgram", "is_possible"]
@@ -26,8 +26,7 @@ __all__ = ["LayerProgram", "is_possible"]
 class _PagedAttention(Protocol):
     """An attention function that can say where it stores what, and which step it serves."""
 
-    @property
-    def tables(self) -> StepTables: ...
+    step: StepTables | None
 
     def caches(self, module: nn.Module) -> tuple[Tensor, Tensor]: ...
 
@@ -51,7 +50,7 @@ class LayerProgram:
             self._attend, self._layers = attend, self._made(attend)
         if self._layers is None:
             return None
-        return self._layers(x, cos.to(x.dtype), sin.to(x.dtype), attend.tables)
+        return self._layers(x, cos.to(x.dtype), sin.to(x.dtype), attend.step)
 
     def _made(self, attend: _PagedAttention) -> DecoderLayers | None:
         if not hasattr(attend, "caches") or not is_possible(self._parts):
@@ -65,39 +64,30 @@ class LayerProgram:
 def is_possible(parts: Sequence[LayerParts]) -> bool:
     """Whether these layers can be computed by the call, and it is compiled."""
     return instruction_set() != "reference" and all(
-        isinstance(product, PanelLayer) for each in parts for product in _products(each)
+        isinstance(product, PanelLayer) for each in parts for product in each.products or [None]
     )
 
 
-def _products(parts: LayerParts) -> tuple[Product | None, ...]:
-    if not isinstance(parts.mlp, GatedMlp):
-        return (None,)
-    return (parts.qkv, parts.output, parts.mlp.gate_up, parts.mlp.down)
-
-
 def _described(parts: LayerParts, attend: _PagedAttention) -> DecoderLayer:
-    qkv, output, gate_up, down = (_product(product) for product in _products(parts))
+    assert parts.products is not None, "a mixture"
+    qkv, output, gate_up, down = map(_product, parts.products)
     key_cache, value_cache = attend.caches(parts.attention)
     return DecoderLayer(
-        input_norm=_norm(parts.input_norm),
+        input_norm=parts.input_norm,
         qkv=qkv,
-        query_norm=None if parts.query_norm is None else _norm(parts.query_norm),
-        key_norm=None if parts.key_norm is None else _norm(parts.key_norm),
+        query_norm=parts.query_norm,
+        key_norm=parts.key_norm,
         key_cache=key_cache,
         value_cache=value_cache,
         scale=parts.attention.scaling,
         sliding_window=parts.sliding_window,
         output=output,
-        post_attention_norm=_norm(parts.post_attention_norm),
+        post_attention_norm=parts.post_attention_norm,
         gate_up=gate_up,
         down=down,
     )
 
 
-def _norm(norm: Norm) -> NormWeight:
-    return NormWeight(norm.weight.detach(), norm.eps)
-
-
-def _product(product: Product | None) -> PanelProduct:
+def _product(product: Product) -> PanelProduct:
     assert isinstance(product, PanelLayer)
     return PanelProduct(product.panel_weights, product.bias)

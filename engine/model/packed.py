@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.model.decoder import FusedDecoder, FusedDecoderLayer
-from engine.model.layer_parts import GatedMlp, LayerParts, Multiply, Product, Projection
+from engine.model.layer_parts import LayerParts, Multiply, Product, Projection
 from engine.model.panels import LEAST_WEIGHTS, PanelLayer, can_be_in_panels, panel_layer
 
 __all__ = ["PackedLinear", "pack", "pack_linear_layers", "packed_product"]
@@ -100,13 +100,10 @@ def _fits_in_panels(parts: LayerParts) -> bool:
     """Whether all layers may have weights in panels, going by one of them: it is then one call that
     computes them, and small weights are better off there too.
     """
-    products = (parts.qkv, parts.output)
-    if not isinstance(parts.mlp, GatedMlp):
-        return False
-    return all(
-        isinstance(product, PanelLayer) or can_be_in_panels(product.weight)
-        for product in (*products, parts.mlp.gate_up, parts.mlp.down)
-        if isinstance(product, Projection | PanelLayer)
+    return parts.products is not None and all(
+        isinstance(product, PanelLayer)
+        or (isinstance(product, Projection) and can_be_in_panels(product.weight))
+        for product in parts.products
     )
 
 

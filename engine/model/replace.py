@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from engine.model.decoder import FusedDecoder, FusedDecoderLayer
-from engine.model.layer_parts import GatedMlp, LayerParts, Norm, Product, Projection, SparseMlp
+from engine.model.layer_parts import GatedMlp, LayerParts, Product, Projection, SparseMlp
 from engine.model.panels import PanelLayer, merge_layers
+from kernels.decoder_layers.layer import Norm
 
 __all__ = ["replace_decoder"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from kernels.decoder_layers.layer import DecoderLayer, NormWeight, PanelProduct, StepTables
+from kernels.decoder_layers.layer import DecoderLayer, Norm, PanelProduct, StepTables
 from kernels.float8 import FLOAT8
 from kernels.panel_linear.int8 import quantize
 from kernels.panel_linear.weight import PanelWeights, to_panels, to_tiles
@@ -70,9 +70,9 @@ class DecoderCase:
             bias = torch.randn(1, num_outputs, generator=generator) if self.has_bias else None
             return PanelProduct(_in_panels(weight.bfloat16(), self.weights), bias)
 
-        def norm(dim: int, eps: float) -> NormWeight:
+        def norm(dim: int, eps: float) -> Norm:
             weight = 1 + torch.randn(dim, generator=generator) / 10
-            return NormWeight(weight.to(self.dtype), eps)
+            return Norm(weight.to(self.dtype), eps)
 
         return [
             DecoderLayer(

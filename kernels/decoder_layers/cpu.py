@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kernels.cpu_library import cpu_library
 from kernels.decoder_layers import DecoderLayers, reference
-from kernels.decoder_layers.layer import DecoderLayer, NormWeight, PanelProduct, StepTables
+from kernels.decoder_layers.layer import DecoderLayer, Norm, PanelProduct, StepTables
 from kernels.float8 import FLOAT8
 from kernels.kv_cache.cpu import WriteKVArguments, write_kv_arguments
 from kernels.paged_attention.cpu import AttentionArguments, attention_arguments
@@ -242,5 +242,5 @@ def _product(product: PanelProduct, dtype: torch.dtype) -> _Product:
     )
 
 
-def _address(norm: NormWeight | None) -> int | None:
+def _address(norm: Norm | None) -> int | None:
     return None if norm is None else norm.weight.data_ptr()

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from kernels.panel_linear.weight import PanelWeights
 
-__all__ = ["DecoderLayer", "NormWeight", "PanelProduct", "StepTables"]
+__all__ = ["DecoderLayer", "Norm", "PanelProduct", "StepTables"]
 
 
 @dataclass(frozen=True, slots=True)
-class NormWeight:
-    """An RMS norm's weight [D], in the dtype of the hidden states."""
+class Norm:
+    """An RMS norm whose weight [D] is multiplied in the dtype of its input."""
 
     weight: Tensor
     eps: float
@@ -35,16 +35,16 @@ class DecoderLayer:
     key_cache, value_cache: [num_blocks, block_size, num_kv_heads, head_dim].
     """
 
-    input_norm: NormWeight
+    input_norm: Norm
     qkv: PanelProduct
-    query_norm: NormWeight | None
-    key_norm: NormWeight | None
+    query_norm: Norm | None
+    key_norm: Norm | None
     key_cache: Tensor
     value_cache: Tensor
     scale: float
     sliding_window: int | None
     output: PanelProduct
-    post_attention_norm: NormWeight
+    post_attention_norm: Norm
     gate_up: PanelProduct
     down: PanelProduct
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kernels.activation.reference import silu_mul
 from kernels.decoder_layers import DecoderLayers
-from kernels.decoder_layers.layer import DecoderLayer, NormWeight, PanelProduct, StepTables
+from kernels.decoder_layers.layer import DecoderLayer, Norm, PanelProduct, StepTables
 from kernels.kv_cache.reference import write_kv
 from kernels.paged_attention.reference import paged_attention
 from kernels.panel_linear.reference import panel_linear
@@ -72,7 +72,7 @@ def decoder_layers(layers: Sequence[DecoderLayer], *, num_heads: int) -> Decoder
     return _Layers(tuple(layers), num_heads)
 
 
-def _norm(x: Tensor, norm: NormWeight, residual: Tensor | None = None) -> Tensor:
+def _norm(x: Tensor, norm: Norm, residual: Tensor | None = None) -> Tensor:
     return rms_norm(x, norm.weight, norm.eps, residual)
 
 

@@ -5,13 +5,14 @@ import torch
 from torch import nn
 from transformers import AttentionInterface
 
-from engine.attention import AttentionStep, PagedAttention
+from engine.attention import PagedAttention
 from engine.kv_cache import KVCache
 from engine.model.geometry import LayerGeometry
+from kernels.decoder_layers.layer import StepTables
 
 CPU = torch.device("cpu")
 GEOMETRY = LayerGeometry(num_kv_heads=2, key_dim=6, value_dim=4, dtype=torch.float32)
-STEP = AttentionStep(
+STEP = StepTables(
     block_table=torch.tensor([[2, 0]], dtype=torch.int32),
     cu_seqlens_q=torch.tensor([0, 3], dtype=torch.int32),
     seq_lens=torch.tensor([3], dtype=torch.int32),
