@@ -29,12 +29,12 @@ static inline void release_tiles() { _tile_release(); }
 
 #else
 
-#define HEADRACE_TILE_ZERO(tile) __builtin_memset(emulated_tiles[tile], 0, sizeof emulated_tiles[tile])
+#define HEADRACE_TILE_ZERO(tile) \
+  __builtin_memset(emulated_tiles[tile], 0, sizeof emulated_tiles[tile])
 #define HEADRACE_TILE_LOAD(tile, from, stride) emulated_load(emulated_tiles[tile], from, stride)
 #define HEADRACE_TILE_STORE(tile, to, stride) emulated_store(emulated_tiles[tile], to, stride)
 #define HEADRACE_TILE_MULTIPLY(sum, rows, columns) \
-  emulated_multiply(emulated_tiles[sum], emulated_tiles[rows], \
-                    emulated_tiles[columns])
+  emulated_multiply(emulated_tiles[sum], emulated_tiles[rows], emulated_tiles[columns])
 
 using EmulatedTile = uint32_t[16][16];
 static thread_local EmulatedTile emulated_tiles[8];

@@ -49,16 +49,8 @@ class TileRunner {
         upper_(query_ + all_ * dim_),
         lower_(upper_ + all_ * kSplit),
         keys_(reinterpret_cast<uint32_t*>(lower_ + all_ * kSplit)),
-        values_(keys_ + dim_ / 2 * kSplit) {
-    // All chunks have the keys of the first one.
-    const Chunk& chunk = chunks_[0];
-    const int64_t visible = args.first_visible(chunk.position);
-    const int64_t first = item.first_split * kSplit;
-    const int64_t behind = chunk.position + chunk.num_tokens;
-    const int64_t stop = (item.first_split + item.num_splits) * kSplit;
-    start_ = visible > first ? visible : first;
-    stop_ = behind < stop ? behind : stop;
-  }
+        values_(keys_ + dim_ / 2 * kSplit),
+        range_(args, item, chunks_[0]) {}
 
   void run(float* states) {
     configure_tiles();
@@ -88,34 +80,28 @@ class TileRunner {
   void load_queries() {
     __builtin_memset(query_, 0, all_ * dim_ * sizeof(BFloat16));
     const auto* query = static_cast<const BFloat16*>(args_.query);
-    int64_t first = 0;
-    for (int64_t i = 0; i < item_.num_chunks; ++i) {
-      for_each_query(args_, chunks_[i], item_.first_head, item_.num_heads, padded_queries_,
-                     [&](int64_t q, int64_t token, int64_t query_head) {
-                       __builtin_memcpy(query_ + (first + q) * dim_,
-                                        query + token * args_.query_strides[0] +
-                                            query_head * args_.query_strides[1],
-                                        args_.key_dim * sizeof(BFloat16));
-                     });
-      first += chunks_[i].num_tokens * args_.group();
-    }
+    for_each_item_query(args_, item_, chunks_, padded_queries_, [&](int64_t q, int64_t at) {
+      __builtin_memcpy(query_ + q * dim_, query + at, args_.key_dim * sizeof(BFloat16));
+    });
   }
 
   // The split that begins at position `from`: sets the state.
   void attend_split(int64_t from, State state) {
-    begin_ = (start_ > from ? start_ - from : 0) / kTwoTiles * kTwoTiles;
-    end_ = rounded_up(stop_ < from + kSplit ? stop_ - from : kSplit, kTwoTiles);
+    begin_ = (range_.start > from ? range_.start - from : 0) / kTwoTiles * kTwoTiles;
+    end_ = rounded_up(range_.stop < from + kSplit ? range_.stop - from : kSplit, kTwoTiles);
     const int64_t first_tile = begin_ / kTile, stop_tile = (end_ + kTile - 1) / kTile;
     for (int64_t i = first_tile; i < stop_tile; ++i) {
       const int64_t position = from + i * kTile;
-      tiles_[i].locate(args_, chunks_[0].row, position > start_ ? position : start_, start_, stop_);
+      tiles_[i].locate(args_, chunks_[0].row, position > range_.start ? position : range_.start,
+                       range_.start, range_.stop);
     }
     for (int64_t head = 0; head < item_.num_heads; ++head) {
       for (int64_t i = first_tile; i < stop_tile; ++i) pack(tiles_[i], i * kTile, head);
       const int64_t first = head * padded_queries_;
       for (int64_t row = 0; row < padded_queries_; row += kTwoTiles) {
         for (int64_t column = begin_; column < end_; column += kTwoTiles) {
-          score_block(query_ + (first + row) * dim_, keys_ + column, scores_ + row * kSplit + column);
+          score_block(query_ + (first + row) * dim_, keys_ + column,
+                      scores_ + row * kSplit + column);
         }
       }
       weigh(from, first, state);
@@ -188,7 +174,7 @@ class TileRunner {
         const int64_t position = chunk.position + token;
         const int64_t visible = args_.first_visible(position), low = visible - from;
         for (int64_t g = 0; g < group; ++g, ++q) {
-          weigh_row(q, low > start_ - from ? low : start_ - from, position + 1 - from,
+          weigh_row(q, low > range_.start - from ? low : range_.start - from, position + 1 - from,
                     state.maximum[first + q], state.sum[first + q]);
         }
       }
@@ -312,7 +298,7 @@ class TileRunner {
   BFloat16* const lower_;
   uint32_t* const keys_;
   uint32_t* const values_;
-  int64_t start_, stop_;  // the positions that are visible to some token of the item
+  const VisibleRange range_;
   int64_t begin_, end_;   // of the split at hand, in whole tiles
   Tile tiles_[kTilesPerSplit];
 };

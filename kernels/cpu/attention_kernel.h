@@ -23,6 +23,37 @@ HEADRACE_INLINE void for_each_query(const AttentionArguments& args, const Chunk&
   }
 }
 
+// The same over the chunks of an item: their query vectors follow each other.
+template <class Body>
+HEADRACE_INLINE void for_each_item_query(const AttentionArguments& args, const Item& item,
+                                         const Chunk* chunks, int64_t head_queries,
+                                         const Body& body) {
+  int64_t first = 0;
+  for (const Chunk* chunk = chunks; chunk < chunks + item.num_chunks; ++chunk) {
+    for_each_query(args, *chunk, item.first_head, item.num_heads, head_queries,
+                   [&](int64_t q, int64_t token, int64_t query_head) {
+                     body(first + q, token * args.query_strides[0] +
+                                         query_head * args.query_strides[1]);
+                   });
+    first += chunk->num_tokens * args.group();
+  }
+}
+
+// The positions that are visible to some token of an item.
+struct VisibleRange {
+  int64_t start, stop;
+
+  // All chunks have the keys of the first one.
+  VisibleRange(const AttentionArguments& args, const Item& item, const Chunk& chunk) {
+    const int64_t visible = args.first_visible(chunk.position);
+    const int64_t first = item.first_split * kSplit;
+    const int64_t behind = chunk.position + chunk.num_tokens;
+    const int64_t end = (item.first_split + item.num_splits) * kSplit;
+    start = visible > first ? visible : first;
+    stop = behind < end ? behind : end;
+  }
+};
+
 template <class T>
 static void write_output(const AttentionArguments& args, const Chunk& chunk, int64_t first_head,
                          int64_t num_heads, int64_t head_queries, State total) {
@@ -93,16 +124,8 @@ class ItemRunner {
         total_(State::at(scratch, all_)),
         split_(State::at(scratch + state_floats(), all_)),
         scores_(scratch + 2 * state_floats()),
-        products_(args, all_, scores_ + padded_queries_ * kTile) {
-    // All chunks have the keys of the first one.
-    const Chunk& chunk = chunks_[0];
-    const int64_t visible = args.first_visible(chunk.position);
-    const int64_t first = item.first_split * kSplit;
-    const int64_t behind = chunk.position + chunk.num_tokens;
-    const int64_t stop = (item.first_split + item.num_splits) * kSplit;
-    start_ = visible > first ? visible : first;
-    stop_ = behind < stop ? behind : stop;
-  }
+        products_(args, all_, scores_ + padded_queries_ * kTile),
+        range_(args, item, chunks_[0]) {}
 
   static int64_t scratch_floats(const AttentionArguments& args, int64_t queries) {
     return 2 * State::num_floats(queries, args.padded_value_dim()) + queries * kTile +
@@ -111,7 +134,7 @@ class ItemRunner {
 
   void run(float* states) {
     load_queries();
-    tile_->locate(args_, chunks_[0].row, start_, start_, stop_);
+    tile_->locate(args_, chunks_[0].row, range_.start, range_.start, range_.stop);
     const bool is_merged = item_.num_states < 2;
     const State first = states == nullptr ? total_ : State::at(states, all_);
     for (int64_t i = 0; i < item_.num_splits; ++i) {
@@ -132,23 +155,16 @@ class ItemRunner {
 
   void load_queries() {
     const Query* query = static_cast<const Query*>(args_.query);
-    int64_t first = 0;
-    for (int64_t i = 0; i < item_.num_chunks; ++i) {
-      for_each_query(args_, chunks_[i], item_.first_head, item_.num_heads, padded_queries_,
-                     [&](int64_t q, int64_t token, int64_t query_head) {
-                       products_.load_query(first + q, query + token * args_.query_strides[0] +
-                                                           query_head * args_.query_strides[1]);
-                     });
-      first += chunks_[i].num_tokens * args_.group();
-    }
+    for_each_item_query(args_, item_, chunks_, padded_queries_,
+                        [&](int64_t q, int64_t at) { products_.load_query(q, query + at); });
   }
 
   // Tiles follow each other across splits, so that the first one of a split is fetched in time.
   void attend_split(State state) {
     for (;;) {
       const int64_t next_start = tile_->start + kTile;
-      const bool is_last = next_start >= stop_;
-      if (!is_last) next_->locate(args_, chunks_[0].row, next_start, start_, stop_);
+      const bool is_last = next_start >= range_.stop;
+      if (!is_last) next_->locate(args_, chunks_[0].row, next_start, range_.start, range_.stop);
       for (int64_t head = 0; head < item_.num_heads; ++head) {
         if (head + 1 < item_.num_heads) {
           attend_tile(tile_->start, head, source(*tile_, head), source(*tile_, head + 1), state);
@@ -215,7 +231,7 @@ class ItemRunner {
   const State total_, split_;
   float* const scores_;
   Products products_;
-  int64_t start_, stop_;  // the positions that are visible to some token of the item
+  const VisibleRange range_;
   Tile tiles_[2];
   Tile *tile_ = &tiles_[0], *next_ = &tiles_[1];
 };
